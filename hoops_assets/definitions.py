@@ -1,0 +1,50 @@
+"""The code location on one screen: every league's lane, the services it uses, and how it runs.
+
+What belongs here: assembly. `build_defs` takes settings and overrides, so that tests and the CLI build variants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from hoops_assets.basketball.league import League
+from hoops_assets.defs import features, ingest, monitoring, prediction, training
+from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.partitions import game_days
+from hoops_assets.defs.resources import resources
+from hoops_assets.settings import Settings, load_settings
+from hoops_assets.sources.leagues import load_leagues
+from hoops_assets.store.calendar import read_calendar
+
+STAGES = (ingest, features, training, prediction, monitoring)
+
+
+def build_lane(league: League, settings: Settings) -> Lane:
+    calendar = read_calendar(settings.home, league.name)
+    return Lane(league, calendar, game_days(league, calendar, settings))
+
+
+def build_defs(
+    settings: Settings | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    leagues: Iterable[League] | None = None,
+) -> dg.Definitions:
+    """Assembles the code location.
+
+    Args:
+        settings: default: read from the environment and HOOPS_HOME.
+        overrides: resources by key that replace the configured ones.
+        leagues: only these; default all, embedded and the user's own.
+    """
+    settings = settings or load_settings()
+    lanes = [build_lane(league, settings) for league in leagues or load_leagues(settings.home).values()]
+    return dg.Definitions.merge(
+        *(stage.lane_defs(lane) for lane in lanes for stage in STAGES),
+        dg.Definitions(resources={**resources(settings), **(overrides or {})}, executor=dg.in_process_executor),
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,13 @@
+"""What was known of teams and their fans before each game."""
+
+import dagster as dg
+
+from hoops_assets.defs.checks import suite_check
+from hoops_assets.defs.features import assets
+from hoops_assets.defs.lane import Lane
+
+
+def lane_defs(lane: Lane) -> dg.Definitions:
+    return dg.Definitions(
+        assets=assets.assets(lane), asset_checks=[suite_check(lane, "game_features", rows_of="fixtures")]
+    )

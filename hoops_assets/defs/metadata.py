@@ -1,0 +1,58 @@
+"""What every asset tells people about a materialisation.
+
+What belongs here: metadata per game day, and pictures on unpartitioned assets. Plots and schemas never ride on a
+day-partitioned materialisation, because Dagster copies them to every day.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from hoops_assets.store.record import LaunchedFrom
+
+
+def days_of(context: dg.AssetExecutionContext) -> list[date]:
+    """The game days that this run materialises, ascending."""
+    return sorted(date.fromisoformat(key) for key in context.partition_keys)
+
+
+def tell_rows(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> pd.DataFrame:
+    """Puts each day's number of rows on that day's materialisation; returns the frame."""
+    counts = frame["day"].value_counts()
+    for day in days_of(context):
+        context.add_asset_metadata(
+            {"dagster/partition_row_count": int(counts.get(day, 0))}, partition_key=day.isoformat()
+        )
+    return frame
+
+
+def picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """A PNG that the UI shows in the asset's metadata."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A small frame as a Markdown table."""
+    rows: list[list[Any]] = [list(frame.columns), ["---"] * frame.shape[1], *frame.values.tolist()]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def launched_from(context: dg.AssetExecutionContext) -> LaunchedFrom:
+    """Where the run was asked for, for the ledger: a schedule, a sensor, a backfill, the command line or the UI."""
+    tags = context.run.tags
+    if "dagster/schedule_name" in tags:
+        return "schedule"
+    if "dagster/sensor_name" in tags:
+        return "sensor"
+    if "dagster/backfill" in tags:
+        return "backfill"
+    return tags.get("hoops/launched_from", "ui")  # type: ignore[return-value]

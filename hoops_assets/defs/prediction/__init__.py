@@ -1,0 +1,10 @@
+"""Forecasts of every fixture."""
+
+import dagster as dg
+
+from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.prediction import assets
+
+
+def lane_defs(lane: Lane) -> dg.Definitions:
+    return dg.Definitions(assets=assets.assets(lane))

@@ -1,0 +1,50 @@
+"""Prediction: forecasts of every fixture before tip-off, through the batch interface."""
+
+import dagster as dg
+import pandas as pd
+
+from hoops_assets.basketball import predictions as p
+from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.metadata import days_of, tell_rows
+from hoops_assets.defs.resources import PredictionResource, RegistryResource, SourcesResource
+from hoops_assets.store.io_manager import TablesResource
+from hoops_assets.store.schemas import TABLES
+
+STAGE = "prediction"
+
+
+def assets(lane: Lane) -> list[dg.AssetsDefinition]:
+    league = lane.league
+
+    @dg.asset(
+        **{**lane.table(STAGE, "predictions", TABLES["predictions"].description), "kinds": {"deltalake", "onnx"}},
+        ins={"game_features": lane.input("game_features")},
+        deps=[lane.key("challenger")],
+    )
+    def predictions(
+        context: dg.AssetExecutionContext,
+        tables: TablesResource,
+        registry: RegistryResource,
+        prediction: PredictionResource,
+        sources: SourcesResource,
+        game_features: pd.DataFrame,
+    ) -> pd.DataFrame:
+        days = days_of(context)
+        stored = tables.store.read(league.name, "predictions", first=days[0], last=days[-1])
+        models = registry.service()
+        version = models.challenger(league.name)
+        if version is None:
+            context.log.info(f"{league.name} has no model yet: train one, then materialise these days again")
+            return tell_rows(context, stored)
+        games = game_features[p.may_forecast(game_features["day"], version.trained_through)]
+        made = p.predictions(
+            games,
+            prediction.service(models).batch(version, games),
+            version=version.version,
+            learner=version.learner,
+            now=sources.clock(),
+            zone=league.zone,
+        )
+        return tell_rows(context, p.merge_predictions(stored, made))
+
+    return [predictions]

@@ -1,0 +1,1 @@
+"""Prediction: who forecasts with a registered model."""

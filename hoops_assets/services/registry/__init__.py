@@ -1,0 +1,1 @@
+"""Registry: which models exist, what they were made from, and which one challenges; contract.py is what all keep."""

@@ -1,0 +1,1 @@
+"""Training: who fits the models. contract.py says what every provider keeps."""

@@ -1,0 +1,228 @@
+"""Delta tables: typed reads and atomic overwrites of a span of game days.
+
+What belongs here: everything that knows Delta Lake. Tables are created from their declared schema, partitioned on disk
+by season, and written by predicate, one commit a write. delta-rs casts silently (1.5 becomes 1 in an integer column), so
+this module compares every frame with the declared schema itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from hoops_assets.errors import StoreError
+from hoops_assets.store.faults import fault_point
+from hoops_assets.store.schemas import TABLES, TableSpec
+
+
+class DeltaStore:
+    """All tables under one root, a folder or an object-store URI; one Delta table per league and table name."""
+
+    def __init__(self, root: str, storage_options: dict[str, str] | None = None) -> None:
+        self.root = root.rstrip("/")
+        self.storage_options = storage_options
+
+    def uri(self, league: str, table: str) -> str:
+        return f"{self.root}/{league}/{table}"
+
+    def exists(self, league: str, table: str) -> bool:
+        return DeltaTable.is_deltatable(self.uri(league, table), self.storage_options)
+
+    def version(self, league: str, table: str) -> int | None:
+        """The table's present version, or None if it has never been written."""
+        return self._open(league, table).version() if self.exists(league, table) else None
+
+    def read(
+        self,
+        league: str,
+        table: str,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        before: date | None = None,
+        columns: list[str] | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
+        """Reads the rows with first <= day <= last and day < before, in the declared types, sorted by day and key.
+
+        A table that does not exist yet reads as empty. `version` reads the table as it was.
+
+        Raises:
+            StoreError: the table or that version cannot be read (a damaged file, a version already vacuumed).
+        """
+        spec = TABLES[table]
+        if not self.exists(league, table):
+            if version is not None:
+                raise StoreError(f"{self.uri(league, table)}: there is no such table, so no version {version} of it")
+            return spec.empty() if columns is None else spec.empty()[columns]
+        filters: list[tuple[str, str, Any]] = []
+        filters += [("day", ">=", first)] if first else []
+        filters += [("day", "<=", last)] if last else []
+        filters += [("day", "<", before)] if before else []
+        wanted = list(spec.columns) if columns is None else columns
+        extra = [name for name in ("day", *spec.key) if name not in wanted]
+        try:
+            arrow = self._open(league, table, version).to_pyarrow_table(
+                columns=[*wanted, *extra], filters=filters or None
+            )
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise StoreError(
+                f"{self.uri(league, table)}: cannot be read ({_first_line(error)}). If a file is damaged, materialise the"
+                f" days again: hoops backfill {league}"
+            ) from error
+        frame = from_arrow(arrow, spec).sort_values(["day", *spec.key], kind="stable", ignore_index=True)
+        return frame[wanted]
+
+    def overwrite(
+        self,
+        league: str,
+        table: str,
+        frame: pd.DataFrame,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        note: dict[str, str] | None = None,
+    ) -> int:
+        """Replaces the rows with first <= day <= last (all rows without bounds) by `frame`, in one commit.
+
+        Args:
+            frame: exactly the declared columns; every day within the bounds.
+            note: stands in the table's history (run id, source).
+
+        Returns:
+            The version that the commit made.
+
+        Raises:
+            StoreError: the frame does not fit the declared schema, a key stands twice, a day lies outside the bounds, or
+                another process wrote the same days at the same time. What stood before still stands.
+        """
+        spec = TABLES[table]
+        arrow = to_arrow(frame, spec, self.uri(league, table))
+        _check_key(frame, spec, self.uri(league, table))
+        _check_days(frame, first, last, self.uri(league, table))
+        bounds = [f"day >= '{first}'"] if first else []
+        bounds += [f"day <= '{last}'"] if last else []
+        properties = CommitProperties(custom_metadata=note) if note else None
+        try:
+            self._create(league, spec)
+            fault_point(f"commit.before:{table}")
+            write_deltalake(
+                self.uri(league, table),
+                arrow,
+                mode="overwrite",
+                predicate=" AND ".join(bounds) or None,
+                storage_options=self.storage_options,
+                commit_properties=properties,
+            )
+        except CommitFailedError as error:
+            raise StoreError(
+                f"{self.uri(league, table)}: another process wrote the same days at the same time; nothing of this write"
+                " was taken, run it again"
+            ) from error
+        except (DeltaError, OSError) as error:
+            raise StoreError(
+                f"{self.uri(league, table)}: cannot be written ({_first_line(error)}); what stood before still stands"
+            ) from error
+        fault_point(f"commit.after:{table}")
+        return self._open(league, table).version()
+
+    def history(self, league: str, table: str) -> list[dict[str, Any]]:
+        """Every commit of the table, newest first: version, timestamp in milliseconds, operation and note."""
+        return list(self._open(league, table).history())
+
+    def _open(self, league: str, table: str, version: int | None = None) -> DeltaTable:
+        try:
+            return DeltaTable(self.uri(league, table), version=version, storage_options=self.storage_options)
+        except (TableNotFoundError, DeltaError, OSError) as error:
+            which = "" if version is None else f" at version {version}"
+            raise StoreError(f"{self.uri(league, table)}{which}: cannot be opened ({_first_line(error)})") from error
+
+    def _create(self, league: str, spec: TableSpec) -> None:
+        uri = self.uri(league, spec.name)
+        if DeltaTable.is_deltatable(uri, self.storage_options):
+            return
+        if "://" not in uri:
+            Path(uri).mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            uri,
+            schema=spec.schema,
+            mode="ignore",
+            partition_by=["season"],
+            name=spec.name,
+            description=spec.description,
+            storage_options=self.storage_options,
+        )
+
+
+def to_arrow(frame: pd.DataFrame, spec: TableSpec, where: str) -> pa.Table:
+    """The frame as Arrow in exactly the declared schema.
+
+    Raises:
+        StoreError: a column is missing, unexpected, of another type (nothing is cast that would lose a value), or has a
+            null where none is allowed; the message names the column.
+    """
+    missing = [name for name in spec.columns if name not in frame.columns]
+    unexpected = [name for name in frame.columns if name not in spec.columns]
+    if missing or unexpected:
+        raise StoreError(
+            f"{where}: columns missing {missing}, unexpected {unexpected}; the table's are {list(spec.columns)}"
+        )
+    arrays = []
+    for field in spec.schema:
+        try:
+            array = pa.Array.from_pandas(frame[field.name], type=field.type, safe=True)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{where}: column {field.name!r} does not fit {field.type}: {_first_line(error)}"
+            ) from error
+        if isinstance(array, pa.ChunkedArray):
+            array = array.combine_chunks()
+        if not field.nullable and array.null_count:
+            raise StoreError(f"{where}: column {field.name!r} has {array.null_count} empty values, none is allowed")
+        arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=spec.schema)
+
+
+def from_arrow(arrow: pa.Table, spec: TableSpec) -> pd.DataFrame:
+    """The Arrow table as a frame in the declared pandas types, whatever columns of the table it has."""
+    out: dict[str, Any] = {}
+    for name in arrow.column_names:
+        column = arrow.column(name)
+        dtype = spec.columns[name]
+        if dtype in {"Int32", "Int64", "boolean"}:
+            out[name] = column.to_pandas(types_mapper=_NULLABLE.get)
+        else:
+            series = column.to_pandas()
+            out[name] = series if str(series.dtype) == dtype else series.astype(dtype)  # type: ignore[call-overload]
+    return pd.DataFrame(out)
+
+
+_NULLABLE = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
+def _check_key(frame: pd.DataFrame, spec: TableSpec, where: str) -> None:
+    twice = frame.duplicated(list(spec.key), keep=False)
+    if twice.any():
+        example = frame.loc[twice, list(spec.key)].iloc[0].to_dict()
+        raise StoreError(f"{where}: {int(twice.sum())} rows share a key, for example {example}; a key stands once")
+
+
+def _check_days(frame: pd.DataFrame, first: date | None, last: date | None, where: str) -> None:
+    days: Iterable[date] = frame["day"]
+    outside = sorted({day for day in days if (first and day < first) or (last and day > last)})
+    if outside:
+        raise StoreError(
+            f"{where}: rows of {outside[0]} do not belong to the days {first} to {last} that are being written"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,139 @@
+"""Great Expectations suites of the tables: what must hold of a span of days as a whole.
+
+What belongs here: the suites, next to the schemas they guard, and running one on a frame. Rows that break a rule of their
+own never reach a table, they are quarantined by the source; a suite guards what is left. Great Expectations takes seconds
+to import, so this module is imported when a check runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+import pandas as pd
+from great_expectations.core import ExpectationSuite
+from great_expectations.data_context.types.base import ProgressBarsConfig
+
+from hoops_assets.basketball.features import FEATURES
+from hoops_assets.basketball.league import League
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation's outcome.
+
+    Attributes:
+        name: of the expectation, in words.
+        critical: whether a failure blocks what comes after; else it warns.
+        unexpected: rows that broke it (0 where no row can be blamed).
+        observed: what was seen instead, for expectations about the whole.
+        days: game days of the rows that broke it, ascending.
+    """
+
+    name: str
+    passed: bool
+    critical: bool
+    unexpected: int = 0
+    observed: str = ""
+    days: tuple[date, ...] = field(default=())
+
+
+def _results(league: League, expected_rows: int | None) -> list[gxe.Expectation]:
+    teams = sorted(league.teams)
+    return [
+        *(_whole("every played game stands once", gxe.ExpectColumnValuesToBeUnique(column="game_id")),),
+        *(
+            _whole(f"{side} is a team of the league", gxe.ExpectColumnValuesToBeInSet(column=side, value_set=teams))
+            for side in ("home", "away")
+        ),
+        *(
+            _whole(
+                f"{side}_score is possible",
+                gxe.ExpectColumnValuesToBeBetween(column=f"{side}_score", min_value=1, max_value=250),
+            )
+            for side in ("home", "away")
+        ),
+        _whole(
+            "no game is tied",
+            gxe.ExpectColumnPairValuesToBeEqual(column_A="home_score", column_B="away_score", mostly=0.0),
+            negate=True,
+        ),
+        _whole(
+            "scores are those of basketball",
+            gxe.ExpectColumnMeanToBeBetween(column="home_score", min_value=40, max_value=180),
+            critical=False,
+        ),
+    ]
+
+
+def _game_features(league: League, expected_rows: int | None) -> list[gxe.Expectation]:
+    spans = {"elo_difference": (-1500, 1500), "home_court": (0, 1), "post_season": (0, 1)}
+    expectations = [_whole("every game stands once", gxe.ExpectColumnValuesToBeUnique(column="game_id"))]
+    for name in FEATURES:
+        low, high = spans.get(name, (-200, 200))
+        expectations += [
+            _whole(f"{name} is known", gxe.ExpectColumnValuesToNotBeNull(column=name)),
+            _whole(
+                f"{name} is possible", gxe.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=high)
+            ),
+        ]
+    if expected_rows is not None:
+        expectations.append(_whole("every fixture has features", gxe.ExpectTableRowCountToEqual(value=expected_rows)))
+    return expectations
+
+
+def _whole(name: str, expectation: gxe.Expectation, *, critical: bool = True, negate: bool = False) -> gxe.Expectation:
+    """Names an expectation and fixes its severity; results come back in another order than the suite's."""
+    expectation.meta = {"name": name, "negate": negate}
+    expectation.severity = "critical" if critical else "warning"  # type: ignore[assignment]
+    return expectation
+
+
+SUITES: dict[str, Callable[[League, int | None], list[gxe.Expectation]]] = {
+    "results": _results,
+    "game_features": _game_features,
+}
+"""Table -> its suite, made from the league and the number of rows that must be there (None: not known)."""
+
+
+def validate(table: str, frame: pd.DataFrame, league: League, expected_rows: int | None = None) -> list[Finding]:
+    """Runs a table's suite once on all rows of `frame` (the table's columns; may be empty).
+
+    Returns:
+        One finding per expectation, in the suite's order.
+    """
+    expectations = SUITES[table](league, expected_rows)
+    if frame.empty:
+        expectations = [one for one in expectations if isinstance(one, gxe.ExpectTableRowCountToEqual)]
+    if not expectations:
+        return []
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    definition = (
+        context.data_sources.add_pandas(table).add_dataframe_asset(table).add_batch_definition_whole_dataframe(table)
+    )
+    batch = definition.get_batch(batch_parameters={"dataframe": frame.reset_index(drop=True)})
+    outcome = batch.validate(ExpectationSuite(name=table, expectations=expectations), result_format="COMPLETE")
+    by_name = {result.expectation_config.meta["name"]: result for result in outcome.results}  # type: ignore[union-attr]
+    return [_finding(one, by_name[one.meta["name"]], frame) for one in expectations]  # type: ignore[index]
+
+
+def _finding(expectation: gxe.Expectation, result: Any, frame: pd.DataFrame) -> Finding:
+    meta: dict[str, Any] = expectation.meta or {}
+    bad = list(result.result.get("unexpected_index_list") or [])
+    passed = bool(result.success)
+    if meta["negate"]:
+        bad = sorted(set(range(len(frame))) - set(bad))
+        passed = not bad
+    return Finding(
+        name=meta["name"],
+        passed=passed,
+        critical=str(expectation.severity).endswith(("critical", "CRITICAL")),
+        unexpected=0 if passed else len(bad),
+        observed=str(result.result.get("observed_value", "")),
+        days=() if passed else tuple(sorted(set(frame["day"].iloc[bad]))),
+    )

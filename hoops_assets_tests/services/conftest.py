@@ -1,0 +1,43 @@
+"""Providers for the contract suites: a new provider is one more entry in each fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hoops_assets.services.registry.contract import Registry
+from hoops_assets.services.registry.local import LocalRegistry
+from hoops_assets.services.training.contract import TrainedModel, TrainingService, train
+from hoops_assets.services.training.local import LocalTraining
+from hoops_assets_tests.workloads.frames import job, training_frame
+
+TRAINING: dict[str, Callable[[Path], TrainingService]] = {
+    "local": LocalTraining,
+    "local-subprocess": lambda folder: LocalTraining(folder, subprocess=True),
+}
+REGISTRY: dict[str, Callable[[Path], Registry]] = {"local": LocalRegistry}
+
+
+@pytest.fixture(scope="session")
+def frame() -> pd.DataFrame:
+    return training_frame()
+
+
+@pytest.fixture(scope="module", params=TRAINING)
+def training(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainingService:
+    return TRAINING[request.param](tmp_path_factory.mktemp("jobs"))
+
+
+@pytest.fixture(params=REGISTRY)
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
+    return REGISTRY[request.param](tmp_path / "registry")
+
+
+@pytest.fixture(scope="session")
+def trained(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainedModel]:
+    """A finished job of each of three learners, by learner. Do not change their files."""
+    service = LocalTraining(tmp_path_factory.mktemp("trained"))
+    return {learner: train(service, job(frame, learner), frame) for learner in ("elo", "logistic", "base_rate")}
