@@ -5,6 +5,7 @@ What belongs here: assembly. `build_defs` takes settings and overrides, so that 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,11 +41,18 @@ def build_defs(
         leagues: only these; default all, embedded and the user's own.
     """
     settings = settings or load_settings()
-    lanes = [build_lane(league, settings) for league in leagues or load_leagues(settings.home).values()]
-    return dg.Definitions.merge(
-        *(stage.lane_defs(lane) for lane in lanes for stage in STAGES),
-        dg.Definitions(resources={**resources(settings), **(overrides or {})}, executor=dg.in_process_executor),
-    )
+    with warnings.catch_warnings():
+        # Backfill policies and partitioned checks are marked beta and preview by Dagster; we pin its version.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        lanes = [build_lane(league, settings) for league in leagues or load_leagues(settings.home).values()]
+        return dg.Definitions.merge(
+            *(stage.lane_defs(lane) for lane in lanes for stage in STAGES),
+            dg.Definitions(
+                resources={**resources(settings), **(overrides or {})},
+                executor=dg.in_process_executor,
+            ),
+        )
 
 
 defs = build_defs()

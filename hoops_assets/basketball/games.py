@@ -96,3 +96,22 @@ def with_scores(fixtures: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Fixtures joined with the scores of those that have been played: the columns RESULT_COLUMNS, scores <NA> if unplayed."""
     scores = results[["game_id", "home_score", "away_score"]].astype({"home_score": "Int32", "away_score": "Int32"})
     return fixtures[FIXTURE_COLUMNS].merge(scores, on="game_id", how="left", validate="one_to_one")
+
+
+def stale_days(games: pd.DataFrame, stored_fixtures: pd.DataFrame, stored_results: pd.DataFrame) -> list[date]:
+    """Days on which what is stored differs from what the source says now, ascending.
+
+    Args:
+        games: from the source, columns GAMES and `game_id`, limited to the days that may be stored.
+        stored_fixtures: columns FIXTURE_COLUMNS. stored_results: columns RESULT_COLUMNS.
+    """
+    scores = {"home_score": "Int32", "away_score": "Int32"}
+    pairs = (
+        (fixtures(games), stored_fixtures[FIXTURE_COLUMNS]),
+        (results(games).astype(scores), stored_results[RESULT_COLUMNS].astype(scores)),
+    )
+    days: set[date] = set()
+    for wanted, stored in pairs:
+        both = pd.concat([wanted.astype("object"), stored.astype("object")], ignore_index=True)
+        days.update(both.loc[~both.duplicated(keep=False), "day"])
+    return sorted(days)

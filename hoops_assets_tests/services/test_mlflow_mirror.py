@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -91,6 +96,7 @@ def test_the_mirror_shows_what_the_registry_knows(folder: Path) -> None:
     assert client.get_model_version_by_alias("sim", "challenger").tags["hoops.version"] == "2"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # mlflow.pyfunc warns of its own type hints when imported
 def test_the_mirrored_model_loads_in_mlflow_and_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror_in(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
@@ -124,3 +130,34 @@ def test_a_killed_repair_is_completed_by_the_next(tmp_path: Path, empty: Path, t
     for folder in folders.values():
         mirror_in(folder)
         assert_complete(folder)
+
+
+@pytest.mark.slow
+def test_a_tracking_server_gets_a_copy_of_the_files(folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    where = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "copies"),
+    ]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen([*command, *where], stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        mirror = MlflowMirror(f"http://127.0.0.1:{port}", folder / "mlflow")
+        report = mirror.repair(LocalRegistry(folder / "registry"), "sim")
+        deadline = time.monotonic() + 90
+        while report.problem and time.monotonic() < deadline:
+            time.sleep(1)
+            report = mirror.repair(LocalRegistry(folder / "registry"), "sim")
+        assert report.problem is None, (folder / "server.log").read_text()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+    assert_complete(folder)
+    for number in (1, 2):
+        registered = folder / "registry" / "sim" / f"{number:06d}" / "model.onnx"
+        assert registered.read_bytes() in [path.read_bytes() for path in (folder / "copies").rglob("model.onnx")]

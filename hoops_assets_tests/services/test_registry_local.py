@@ -129,10 +129,11 @@ def register_when_told(root: Path, trained: TrainedModel, barrier: multiprocessi
 def test_processes_registering_at_once_get_numbers_of_their_own_and_one_for_the_same_model(
     local: LocalRegistry, trained: Trained
 ) -> None:
-    spawn = multiprocessing.get_context("spawn")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
     models = [trained["elo"], trained["logistic"], trained["elo"]]
-    barrier = spawn.Barrier(len(models))
-    processes = [spawn.Process(target=register_when_told, args=(local.root, model, barrier)) for model in models]
+    barrier = server.Barrier(len(models))
+    processes = [server.Process(target=register_when_told, args=(local.root, model, barrier)) for model in models]
     for process in processes:
         process.start()
     for process in processes:

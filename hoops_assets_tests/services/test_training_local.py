@@ -150,7 +150,7 @@ def test_a_kill_at_any_moment_leaves_a_job_that_can_be_asked_again(tmp_path: Pat
         model = train(LocalTraining(folder / "jobs"), job(frame), frame)
         digests.add(model.digest)
         left = {path.name for path in (folder / "jobs" / model.name).iterdir()}
-        assert left <= {"input", "model", "job.json", "process.json"}
+        assert left <= {"input", "model", "output", "job.json", "process.json"}
     assert len(digests) == 1
 
 

@@ -1,11 +1,25 @@
-"""Games and posts from the league's sources into tables."""
+"""Games and posts from the league's sources into tables, and what keeps them up to date."""
 
 import dagster as dg
 
 from hoops_assets.defs.checks import suite_check
-from hoops_assets.defs.ingest import assets
-from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.ingest import assets, sensors
+from hoops_assets.defs.lane import OWNERS, Lane
 
 
 def lane_defs(lane: Lane) -> dg.Definitions:
-    return dg.Definitions(assets=assets.assets(lane), asset_checks=[suite_check(lane, "results")])
+    league = lane.league.name
+    stages = dg.AssetSelection.groups(*(f"{league}_{stage}" for stage in OWNERS if stage != "training"))
+    game_days = dg.define_asset_job(
+        sensors.game_days_job_name(lane),
+        selection=stages - dg.AssetSelection.assets(lane.key("history")),
+        tags={"hoops/league": league, "hoops/step": "game_days"},
+        description=f"All tables of {league} that have a partition per game day, over a range of days.",
+    )
+    return dg.Definitions(
+        assets=assets.assets(lane),
+        asset_checks=[suite_check(lane, "results")],
+        jobs=[game_days],
+        schedules=[sensors.daily_schedule(lane)],
+        sensors=[sensors.results_sensor(lane), sensors.calendar_sensor(lane)],
+    )

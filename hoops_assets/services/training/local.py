@@ -6,6 +6,7 @@ state is read from what stands in the folder, so a kill at any moment leaves not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -146,8 +147,11 @@ class LocalTraining:
         from hoops_assets.workloads import train
 
         _note_process(folder, os.getpid(), child=False)
+        (folder / "output").mkdir(exist_ok=True)
         try:
-            train.run(folder)
+            # A job's own output goes to its log, as a child's does; this process's belongs to whoever runs it.
+            with (folder / _LOG).open("w") as log, contextlib.redirect_stdout(log):
+                train.run(folder)
         except HoopsError as error:
             atomic.write_text(folder / "output" / layout.FAILURE, f"{error}\n")
         except BaseException as error:

@@ -1,0 +1,168 @@
+"""Processes that take a home through a part of its life and may die on the way.
+
+One server imports what is needed and forks a child per request, since the imports cost more than the work. It never
+opens a table, a database or a model itself: their threads would not survive the fork.
+
+    python -m hoops_assets_tests.launch.driver     one request a line, as JSON; one answer a line
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+NOT_KILLED = 0
+
+
+class Driver:
+    """The server, as a context manager."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def __enter__(self) -> Driver:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPS_", "DAGSTER_"))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "hoops_assets_tests.launch.driver"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**environment, "HOOPS_HOME": str(self._home)},
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+    def run(self, home: Path, what: str, *, fault: str = "", **options: Any) -> int:
+        """Runs one of the functions below in a child of its own.
+
+        Returns:
+            NOT_KILLED, the number of the signal that ended the child, or minus its exit status. What it said is in
+            HOME/said.txt.
+        """
+        assert self._process.stdin and self._process.stdout
+        request = {"home": str(home), "what": what, "fault": fault, "options": options}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+# -- what a child can do ----------------------------------------------------------------------------------------------
+
+
+def backfill(home: Path, start: str | None = None, end: str | None = None, **options: Any) -> None:
+    """`hoops backfill`, without a model if none is registered."""
+    from datetime import date
+
+    report = _lanes(home, options).backfill(
+        date.fromisoformat(start) if start else None, date.fromisoformat(end) if end else None, **options
+    )
+    assert not report.failed, [span.error for span in report.spans]
+
+
+def train(home: Path, learner: str = "elo", **options: Any) -> None:
+    """The training set, one candidate and its evaluation, as `hoops train` launches them."""
+    lanes = _lanes(home, options)
+    keys = [lanes.lane.key(name) for name in ("training_set", learner)]
+    error = lanes._run(keys, {})
+    assert error is None, error
+
+
+def _lanes(home: Path, options: dict[str, Any]) -> Any:
+    from hoops_assets.launch.lanes import Lanes
+    from hoops_assets_tests.launch import small_league as small
+
+    return Lanes(small.settings(home, options.pop("now", small.NOW)), small.NAME)
+
+
+# -- the server -------------------------------------------------------------------------------------------------------
+
+
+def _warm() -> None:
+    import deltalake
+    import great_expectations.expectations
+    import onnxruntime
+
+    import hoops_assets.launch.lanes
+    import hoops_assets.services.prediction.local
+    import hoops_assets.services.registry.local
+    import hoops_assets.services.training.local
+    import hoops_assets.store.delta
+    import hoops_assets.store.expectations
+    import hoops_assets.workloads.train
+    from hoops_assets.basketball.sentiment import vader_scorer
+    from hoops_assets.services.training.code import code
+
+    code()
+    vader_scorer()
+    del deltalake, great_expectations, onnxruntime, hoops_assets
+
+
+def _without_flushing() -> None:
+    """What a kill leaves does not depend on flushing to disk, only on the order of writes; flushing costs seconds."""
+    import sqlalchemy as db
+
+    @db.event.listens_for(db.Engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    os.fsync = lambda descriptor: None
+
+
+def _name_events() -> None:
+    """Fault points before and after Dagster stores an event, by its type: `event.before:ASSET_MATERIALIZATION`."""
+    from dagster._core.storage.event_log import SqliteEventLogStorage
+
+    from hoops_assets.store.faults import fault_point
+
+    store = SqliteEventLogStorage.store_event
+
+    def store_event(self: SqliteEventLogStorage, event: Any) -> None:
+        kind = event.dagster_event.event_type_value if event.is_dagster_event else "LOG"
+        fault_point(f"event.before:{kind}")
+        store(self, event)
+        fault_point(f"event.after:{kind}")
+
+    SqliteEventLogStorage.store_event = store_event  # type: ignore[method-assign]
+
+
+def _child(request: dict[str, Any]) -> None:
+    from hoops_assets.store import faults
+
+    home = Path(request["home"])
+    said = os.open(home / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.environ["HOOPS_HOME"] = str(home)
+    faults.arm(request["fault"])
+    try:
+        globals()[request["what"]](home, **request["options"])
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _serve() -> None:
+    _warm()
+    _without_flushing()
+    _name_events()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _child(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()
