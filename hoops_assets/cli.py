@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from hoops_assets.errors import HoopsError
-from hoops_assets.settings import Settings, load_settings
+from hoops_assets.errors import HoopsError, ModelError, SourceError
 
 if TYPE_CHECKING:
+    from hoops_assets.basketball.league import League as LeagueFile
     from hoops_assets.launch.lanes import Span
+    from hoops_assets.settings import Settings
+    from hoops_assets.sources.contract import Rejected
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Basketball win probabilities as one Dagster asset graph."
@@ -39,21 +42,32 @@ err = Console(stderr=True, soft_wrap=True)
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 League = Annotated[str, typer.Argument(help="Name of a league, see: hoops leagues list")]
 
-BAD_ROWS = 3
-"""Exit status of a command that did its work but had to refuse rows of a source."""
+CANNOT, BAD_ROWS = 2, 3
+"""Exit status of a command that cannot do its work, and of one that did it but had to refuse rows of a source."""
+
+PREDICTED = (
+    "game_id", "day", "home", "away", "stage", "home_win_probability", "version", "learner", "made_at", "backfilled",
+)  # fmt: skip
+"""What `hoops predict` tells of a game."""
 
 
 def main() -> None:
     """Runs the command line; an error that a user can mend is one message and exit status 2, never a traceback."""
     try:
         app()
-    except HoopsError as error:
-        err.print(f"[bold red]error:[/] {_plain(error)}", highlight=False)
-        sys.exit(2)
+    except (HoopsError, OSError) as error:
+        _tell_error(error)
+        sys.exit(CANNOT)
 
 
-def _plain(error: BaseException) -> str:
-    return str(error).replace("[", "\\[")
+def load_settings() -> Settings:
+    from hoops_assets import settings
+
+    return settings.load_settings()
+
+
+def _tell_error(error: BaseException) -> None:
+    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, emoji=False)
 
 
 def _print_json(value: Any) -> None:
@@ -70,9 +84,9 @@ def _day(text: str | None, name: str) -> date | None:
 def _years(text: str | None) -> list[int] | None:
     if not text:
         return None
-    first, _, last = text.partition("..")
+    first, dots, last = text.partition("..")
     try:
-        years = list(range(int(first), int(last or first) + 1))
+        years = list(range(int(first), int(last if dots else first) + 1))
     except ValueError:
         raise HoopsError(f"--seasons {text!r}: write one season as 2019 or a span as 2009..2019") from None
     if not years:
@@ -99,15 +113,17 @@ def _progress(what: str, quiet: bool) -> Iterator[tuple[Progress, Any]]:
 @leagues_app.command("list")
 def leagues_list(as_json: Json = False) -> None:
     """All leagues, embedded and your own."""
-    from hoops_assets.sources.leagues import load_leagues
-
-    leagues = load_leagues(load_settings().home).values()
+    leagues, errors = _readable_leagues()
     rows = [
         {"name": one.name, "title": one.title, "time_zone": one.time_zone, "first_season": one.first_season,
          "teams": len(one.teams), "games": one.sources.games.kind, "posts": one.sources.posts.kind if one.sources.posts else None}
         for one in leagues
     ]  # fmt: skip
     _print_json(rows) if as_json else _print_table("Leagues", rows)
+    for error in errors:
+        _tell_error(error)
+    if errors:
+        raise typer.Exit(CANNOT)
 
 
 @leagues_app.command("show")
@@ -116,14 +132,16 @@ def leagues_show(name: League, as_json: Json = False) -> None:
     from hoops_assets.sources.leagues import get_league, league_yaml
 
     league = get_league(load_settings().home, name)
-    _print_json(league.model_dump(mode="json")) if as_json else out.print(league_yaml(league), highlight=False)
+    _print_json(league.model_dump(mode="json")) if as_json else out.print(
+        league_yaml(league), highlight=False, markup=False, emoji=False
+    )
 
 
 @leagues_app.command("check")
 def leagues_check(name: League, as_json: Json = False) -> None:
     """Reads a league's sources and says what they hold, which rows are refused and why."""
     from hoops_assets.sources.leagues import check_league, get_league
-    from hoops_assets.sources.quarantine import describe, summary, write_quarantine
+    from hoops_assets.sources.quarantine import describe, write_quarantine
 
     settings = load_settings()
     check = check_league(get_league(settings.home, name), settings.clock())
@@ -132,14 +150,19 @@ def leagues_check(name: League, as_json: Json = False) -> None:
         rejected = [vars(row) for row in check.rejected]
         _print_json({**vars(check), "rejected": rejected, "quarantine": str(file) if file else None})
     else:
-        out.print(
-            f"{name}: {check.games:,} games ({check.played:,} played) on {check.game_days:,} days, {check.first_day} to {check.last_day}"
-        )
+        games = f"{check.games:,} games ({check.played:,} played)"
+        out.print(f"{name}: {games} on {check.game_days:,} days, {check.first_day} to {check.last_day}")
         for note in check.notes:
             out.print(f"note: {note}", highlight=False, markup=False)
         for row in check.rejected[:20]:
             err.print(describe(row), highlight=False, markup=False)
-        out.print(f"{summary(check.rejected)}{f', all in {file}' if file else ''}", highlight=False, markup=False)
+        out.print(
+            f"{len(check.rejected)} rows refused, all in {file}" if file else "no row refused",
+            highlight=False,
+            markup=False,
+        )
+    if not check.games:
+        raise SourceError(f"league {name} has no game that can be taken")
     if check.rejected:
         raise typer.Exit(BAD_ROWS)
 
@@ -159,18 +182,24 @@ def leagues_add(
     from hoops_assets.basketball.calendar import calendar_of
     from hoops_assets.sources.leagues import new_league, write_league
     from hoops_assets.sources.open import open_games
-    from hoops_assets.sources.quarantine import summary, write_quarantine
+    from hoops_assets.sources.quarantine import describe, write_quarantine
     from hoops_assets.store.calendar import write_calendar
 
     settings = load_settings()
     league, notes = new_league(name, source, games, mapping, time_zone, first_season, title)
     read = open_games(league).read(settings.clock())
+    if read.games.empty:
+        first = (
+            f"; the first of {len(read.rejected)} refused rows: {describe(read.rejected[0])}" if read.rejected else ""
+        )
+        raise SourceError(f"the files hold no game of league {name} that can be taken{first}")
     path = write_league(league, settings.home)
     write_calendar(settings.home, name, calendar_of(read.games))
     file = write_quarantine(settings.home / "quarantine" / name, "games", read.rejected)
     told = {
-        "league": name, "file": str(path), "games": len(read.games), "teams": len(league.teams), "first_season": league.first_season,
-        "notes": [*notes, *read.notes], "rejected": len(read.rejected), "quarantine": str(file) if file else None,
+        "league": name, "file": str(path), "games": len(read.games), "teams": len(league.teams),
+        "first_season": league.first_season, "notes": [*notes, *read.notes],
+        "rejected": len(read.rejected), "quarantine": str(file) if file else None,
     }  # fmt: skip
     if as_json:
         _print_json(told)
@@ -181,9 +210,30 @@ def leagues_add(
             f"{name}: {len(read.games):,} games, {len(league.teams)} teams, game days since season {league.first_season}; {path}",
             highlight=False,
         )
-        out.print(f"{summary(read.rejected)}{f', all in {file}' if file else ''}", highlight=False, markup=False)
-    if read.rejected:
-        raise typer.Exit(BAD_ROWS)
+    _exit_status(name, read.rejected)
+
+
+@leagues_app.command("compare")
+def leagues_compare(
+    left: League,
+    right: Annotated[str, typer.Argument(help="Name of a league that reads the same games from another source")],
+    as_json: Json = False,
+) -> None:
+    """Every disagreement of two sources of the same games: scores, winners, days, home sides, neutral ground."""
+    from hoops_assets.basketball.games import apply_home_rules
+    from hoops_assets.sources.leagues import get_league
+    from hoops_assets.sources.open import open_games
+    from hoops_assets.sources.reconcile import reconcile, summary
+
+    settings = load_settings()
+    leagues = [get_league(settings.home, name) for name in (left, right)]
+    report = reconcile(*(apply_home_rules(open_games(one).read(settings.clock()).games, one) for one in leagues))
+    rows = [{str(name): value for name, value in row.items()} for row in report.to_dict("records")]
+    if as_json:
+        _print_json({"left": left, "right": right, "disagreements": rows})
+        return
+    _print_table(f"{left} (left) and {right} (right)", rows)
+    out.print(summary(report), highlight=False, markup=False)
 
 
 # -- the graph -------------------------------------------------------------------------------------------------------
@@ -197,22 +247,28 @@ def up(
     """Takes every league through the whole graph, then serves the Dagster UI until Ctrl-C."""
     from hoops_assets.launch.lanes import Lanes
     from hoops_assets.launch.servers import serve
-    from hoops_assets.sources.leagues import load_leagues
 
     settings = load_settings()
-    rejected = 0
-    for name in load_leagues(settings.home):
+    rejected: dict[str, list[Rejected]] = {}
+    leagues, errors = _readable_leagues()
+    for name in (league.name for league in leagues):
         out.rule(f"[bold]{name}")
         with _status(f"{name}: reading sources"):
             lanes = Lanes(settings, name)
-        rejected += len(lanes.read.rejected)
+        rejected[name] = lanes.read.rejected
         _backfill(lanes, stages=("ingest", "features"), what="games and features")
         with _status(f"{name}: training candidates side by side"):
             lanes.train()
         out.print(f"[green]✓[/] {name}: candidates trained, evaluated and registered")
         _backfill(lanes, stages=("prediction", "monitoring"), what="predictions")
+    for error in errors:
+        _tell_error(error)
     if not materialise_only:
         serve(settings, port, lambda text: out.print(text))
+    if errors:
+        raise typer.Exit(CANNOT)
+    for name, rows in rejected.items():
+        _exit_status(name, rows)
 
 
 @app.command()
@@ -230,9 +286,7 @@ def backfill(
     report = _backfill(lanes, _day(start, "--from"), _day(end, "--to"), force=force, quiet=as_json, what="game days")
     if as_json:
         _print_json({"league": league, "rejected": report.rejected, "spans": [vars(span) for span in report.spans]})
-    if report.rejected:
-        err.print(f"{report.rejected} rows of the source were refused; see: hoops leagues check {league}")
-        raise typer.Exit(BAD_ROWS)
+    _exit_status(league, lanes.read.rejected)
 
 
 @app.command()
@@ -254,6 +308,7 @@ def predict(
 ) -> None:
     """Win probabilities of a day's games, from the challenger, after a daily run that brings everything up to date."""
     from hoops_assets.launch.lanes import Lanes
+    from hoops_assets.services.registry.local import LocalRegistry
     from hoops_assets.store.delta import DeltaStore
 
     settings, wanted = load_settings(), _day(day, "--date")
@@ -264,26 +319,30 @@ def predict(
     if chosen is None or chosen not in set(ahead):
         near = f"the next is {ahead[0]}" if ahead else f"the last was {max(lanes.read.games['day'])}"
         raise HoopsError(f"{league} has no games on {chosen or 'any coming day'}; {near}")
-    _backfill(lanes, min(chosen, today) - timedelta(days=14), max(chosen, today), quiet=as_json, what="game days")
+    challenger = LocalRegistry(settings.home / "registry").challenger(league)
+    if challenger is None:
+        raise ModelError(f"{league} has no model yet; materialise its games and train one: hoops train {league}")
+    since = chosen if chosen < today else today - timedelta(days=14)
+    _backfill(lanes, since, chosen, quiet=as_json, what="game days")
     rows = DeltaStore(settings.tables_root).read(league, "predictions", first=chosen, last=chosen)
     if rows.empty:
-        raise HoopsError(
-            f"no model of {league} may forecast {chosen}: train one on earlier games with: hoops train {league}"
+        raise ModelError(
+            f"no model of {league} may forecast {chosen}: version {challenger.version} was trained on games through"
+            f" {challenger.trained_through}"
         )
     told = [
-        {"game_id": row.game_id, "day": str(row.day), "home": row.home, "away": row.away, "stage": row.stage,
-         "home_win_probability": row.home_win_probability, "version": row.version, "learner": row.learner,
-         "made_at": row.made_at.isoformat(), "backfilled": bool(row.backfilled)}
-        for row in rows.itertuples()
-    ]  # fmt: skip
+        {**{name: row[name] for name in PREDICTED}, "day": str(chosen), "made_at": row["made_at"].isoformat()}
+        for row in rows.to_dict("records")
+    ]
     _print_json(told) if as_json else _print_table(f"{league}, {chosen}", told)
+    _exit_status(league, lanes.read.rejected)
 
 
 @app.command()
 def evaluate(
     league: League,
     seasons: Annotated[
-        str | None, typer.Option(help="2009..2019, or one season; default all that have earlier ones")
+        str | None, typer.Option(help="2009..2019, or one season; default all with enough games before them")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -291,12 +350,17 @@ def evaluate(
     from hoops_assets.basketball.games import apply_home_rules
     from hoops_assets.sources.leagues import get_league
     from hoops_assets.sources.open import open_games, open_posts
+    from hoops_assets.sources.quarantine import write_quarantine
     from hoops_assets.workloads.evaluate import evaluate_league, league_features
 
-    settings = load_settings()
+    settings, wanted = load_settings(), _years(seasons)
     one = get_league(settings.home, league)
     with _progress(f"{league}: reading", as_json) as (progress, task):
-        games = apply_home_rules(open_games(one).read(settings.clock()).games, one)
+        read = open_games(one).read(settings.clock())
+        write_quarantine(settings.home / "quarantine" / league, "games", read.rejected)
+        if read.games.empty:
+            raise SourceError(f"league {league} has no games; look at its sources with: hoops leagues check {league}")
+        games = apply_home_rules(read.games, one)
         source = open_posts(one)
         posts = source.read(datetime(1900, 1, 1, tzinfo=UTC), settings.clock()).posts if source else None
         progress.update(task, description=f"{league}: features")
@@ -305,12 +369,13 @@ def evaluate(
         def told(what: str, step: int, total: int) -> None:
             progress.update(task, description=f"{league}: {what}", completed=step, total=total)
 
-        report = evaluate_league(features, _years(seasons), progress=told)
+        report = evaluate_league(features, wanted, progress=told)
     if as_json:
         _print_json(report)
-        return
-    _print_table(f"{league}: walk-forward", report["learners"])
-    _print_table("Paired differences in log loss (negative: the learner is better)", report["paired"])
+    else:
+        _print_table(f"{league}: walk-forward", report["learners"])
+        _print_table("Paired differences in log loss (negative: the learner is better)", report["paired"])
+    _exit_status(league, read.rejected)
 
 
 # -- the record ------------------------------------------------------------------------------------------------------
@@ -330,8 +395,9 @@ def ledger(
         raise HoopsError(f"--last {last!r}: write a number of days as 30d")
     entries = Record(settings.record).ledger(datetime.now(UTC) - timedelta(days=int(last[:-1])), league=league)
     rows = [
-        {"started_at": one.started_at.isoformat(timespec="seconds"), "league": one.league, "what": one.what, "learner": one.learner,
-         "status": one.status, "seconds": one.seconds, "billed_seconds": one.billed_seconds, "provider": one.provider,
+        {"started_at": one.started_at.isoformat(timespec="seconds"), "league": one.league, "what": one.what,
+         "learner": one.learner, "status": one.status, "seconds": one.seconds,
+         "billed_seconds": one.billed_seconds, "provider": one.provider,
          "launched_by": one.launched_by, "launched_from": one.launched_from, "model_version": one.model_version,
          "run_id": one.run_id, "job": one.job, "error": one.error}
         for one in entries
@@ -349,8 +415,12 @@ def ledger(
 def registry_list(league: League, as_json: Json = False) -> None:
     """All model versions of a league."""
     from hoops_assets.services.registry.local import LocalRegistry
+    from hoops_assets.sources.leagues import get_league
 
-    versions = LocalRegistry(load_settings().home / "registry").list(league)
+    home = load_settings().home
+    versions = LocalRegistry(home / "registry").list(league)
+    if not versions:
+        get_league(home, league)  # says so if there is no such league
     if as_json:
         _print_json([one.model_dump(mode="json") for one in versions])
         return
@@ -378,6 +448,32 @@ def registry_mirror(league: League, as_json: Json = False) -> None:
     )
     if report.problem:
         raise HoopsError(f"the mirror is incomplete: {report.problem}")
+
+
+# -- what commands share ---------------------------------------------------------------------------------------------
+
+
+def _readable_leagues() -> tuple[list[LeagueFile], list[HoopsError]]:
+    """All leagues, and what is wrong with the files of those that cannot be read."""
+    from hoops_assets.sources.leagues import find_leagues, load_league
+
+    leagues, errors = [], []
+    for path in find_leagues(load_settings().home).values():
+        try:
+            leagues.append(load_league(path))
+        except HoopsError as error:
+            errors.append(error)
+    return leagues, errors
+
+
+def _exit_status(league: str, rejected: list[Rejected]) -> None:
+    """Ends the command with status BAD_ROWS, after one line about them, if rows of the league's source were refused."""
+    if rejected:
+        from hoops_assets.sources.quarantine import summary
+
+        file = load_settings().home / "quarantine" / league / "games.csv"
+        err.print(f"{summary(rejected)}; all in {file}", highlight=False, markup=False, emoji=False)
+        raise typer.Exit(BAD_ROWS)
 
 
 # -- printing --------------------------------------------------------------------------------------------------------
@@ -443,7 +539,8 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
         return
     table = Table(title=title)
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], int | float) else "left")
+        number = isinstance(rows[0][name], int | float)
+        table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     out.print(table)
@@ -452,7 +549,7 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ What belongs here: assembly. `build_defs` takes settings and overrides, so that 
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -16,16 +17,28 @@ from hoops_assets.defs import features, ingest, monitoring, prediction, training
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.partitions import game_days
 from hoops_assets.defs.resources import resources
+from hoops_assets.errors import HoopsError
 from hoops_assets.settings import Settings, load_settings
-from hoops_assets.sources.leagues import load_leagues
+from hoops_assets.sources.leagues import find_leagues, load_league
 from hoops_assets.store.calendar import read_calendar
 
 STAGES = (ingest, features, training, prediction, monitoring)
+LOGGER = logging.getLogger(__name__)
 
 
 def build_lane(league: League, settings: Settings) -> Lane:
     calendar = read_calendar(settings.home, league.name)
+    calendar = calendar if calendar and calendar.days else None
     return Lane(league, calendar, game_days(league, calendar, settings))
+
+
+def readable_lanes(settings: Settings) -> Iterator[Lane]:
+    """The lanes of all leagues; one whose files are wrong is left out with an error in the log, the others stand."""
+    for name, path in find_leagues(settings.home).items():
+        try:
+            yield build_lane(load_league(path), settings)
+        except HoopsError as error:
+            LOGGER.error("league %s is left out: %s", name, error)
 
 
 def build_defs(
@@ -38,14 +51,14 @@ def build_defs(
     Args:
         settings: default: read from the environment and HOOPS_HOME.
         overrides: resources by key that replace the configured ones.
-        leagues: only these; default all, embedded and the user's own.
+        leagues: only these; default all that can be read, embedded and the user's own.
     """
     settings = settings or load_settings()
     with warnings.catch_warnings():
         # Backfill policies and partitioned checks are marked beta and preview by Dagster; we pin its version.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        lanes = [build_lane(league, settings) for league in leagues or load_leagues(settings.home).values()]
+        lanes = [build_lane(one, settings) for one in leagues] if leagues is not None else [*readable_lanes(settings)]
         return dg.Definitions.merge(
             *(stage.lane_defs(lane) for lane in lanes for stage in STAGES),
             dg.Definitions(

@@ -23,5 +23,5 @@ class ModelError(HoopsError):
     """A model cannot be trained, registered or used."""
 
 
-class LeakAlarm(HoopsError):
+class LeakAlarm(HoopsError):  # noqa: N818
     """A result too good to be true: the forecast has seen the future, or the benchmark is broken."""

@@ -1,16 +1,17 @@
 """One validated tree of settings: where state lives, which provider serves which step.
 
-What belongs here: everything a user may configure, read once from the environment (`HOOPS_...`, nested with `__`) over
+What belongs here: everything a user may configure, read once from the environment (`HOOPS_...`) over
 `HOOPS_HOME/settings.yaml` over the defaults below. Secrets never stand here: they come through the environment when a
 resource is used.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -26,7 +27,7 @@ SETTINGS_FILE = "settings.yaml"
 
 def hoops_home() -> Path:
     """The only folder that the platform writes to: HOOPS_HOME, by default ./.hoops."""
-    return Path(os.environ.get("HOOPS_HOME", ".hoops")).expanduser().absolute()
+    return Path(os.environ.get("HOOPS_HOME") or ".hoops").expanduser().absolute()
 
 
 class Settings(BaseSettings):
@@ -44,21 +45,24 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="HOOPS_",
-        env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        nested_model_default_partial_update=True,
     )
 
     home: Path = Field(default_factory=hoops_home)
     now: datetime | None = None
-    upcoming_days: int = Field(7, ge=1, le=60)
+    upcoming_days: int = Field(default=7, ge=1, le=60)
     tables: str = ""
     record_url: str = ""
     mlflow_tracking_uri: str | None = None
     training: Provider = "local"
     registry: Provider = "local"
     prediction: Provider = "local"
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _absolute(cls, value: str | Path) -> Path:
+        return Path(value).expanduser().absolute() if str(value) else hoops_home()
 
     @field_validator("now")
     @classmethod
@@ -109,24 +113,47 @@ def load_settings() -> Settings:
     """Reads the settings.
 
     Raises:
-        SettingsError: a field is unknown or has a wrong value; the message names the field and where it came from.
+        SettingsError: a setting is unknown or has a wrong value; the message names it and where it stands.
     """
+    known = [f"HOOPS_{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        if name.startswith("HOOPS_") and name not in known and name not in _NOT_SETTINGS:
+            raise SettingsError(
+                f"unknown environment variable {name}{_nearest(name, known)}; known: {', '.join(known)}"
+            )
+    file = hoops_home() / SETTINGS_FILE
+    _check_file(file)
     try:
-        settings = Settings()
+        return Settings()
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{hoops_home() / SETTINGS_FILE}: not valid YAML: {error}") from None
-    known = {f"HOOPS_{name.upper()}" for name in Settings.model_fields} | _NOT_SETTINGS
-    unknown = sorted(name for name in os.environ if name.startswith("HOOPS_") and name.split("__")[0] not in known)
-    if unknown:
-        raise SettingsError(f"unknown environment variable {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return settings
+        raise SettingsError("; ".join(_explain(problem, file) for problem in error.errors())) from None
 
 
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"setting {field!r}: {problem['msg']} (found {problem['input']!r})")
-    return f"{'; '.join(lines)}. Look at HOOPS_... in the environment and at {hoops_home() / SETTINGS_FILE}"
+def _check_file(file: Path) -> None:
+    """Raises SettingsError if the settings file cannot be read as lines of `name: value`."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SettingsError(f"{file}{line}: not valid YAML: {error.problem}; correct the file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not YAML in UTF-8: {error}; correct the file") from None
+    if content is not None and not isinstance(content, dict):
+        raise SettingsError(f"{file}: found a {type(content).__name__}; write one setting a line, as `name: value`")
+    if content and "home" in content:
+        raise SettingsError(f"{file}: setting home cannot stand here, the file is found in it; set HOOPS_HOME instead")
+
+
+def _explain(problem: Any, file: Path) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = [field for field in Settings.model_fields if field != "home"]
+        return f"{file}: unknown setting {name}{_nearest(name, known)}; known: {', '.join(known)}"
+    variable = f"HOOPS_{name.upper()}"
+    where = variable if variable in os.environ else f"{file}, setting {name}"
+    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, found {problem['input']!r}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -5,8 +5,12 @@ What belongs here: functions over dates. The calendar's file is in `store.calend
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import groupby
+from operator import itemgetter
 
 import pandas as pd
 
@@ -61,11 +65,15 @@ def last_known_day(calendar: Calendar) -> date:
     return max(end for _, end in calendar.seasons.values()) + POSTPONED_SLACK
 
 
-def season_spans(calendar: Calendar, start: date, end: date) -> list[tuple[int, date, date]]:
-    """(season, first, last) game days within [start, end], in order; seasons without a game day in it are left out."""
-    spans = []
-    for season, (begin, finish) in sorted(calendar.seasons.items(), key=lambda item: item[1]):
-        days = [day for day in calendar.days if max(begin, start) <= day <= min(finish, end)]
-        if days:
-            spans.append((season, days[0], days[-1]))
-    return spans
+def days_by_season(calendar: Calendar, days: Sequence[date]) -> list[tuple[int, list[date]]]:
+    """Ascending days, each once, under the season that it belongs to, in order of time.
+
+    A day belongs to the season that began last; days before the first season belong to it, days without games after a
+    season's last fixture belong to it until the next one begins.
+    """
+    starts = sorted((begin, season) for season, (begin, _) in calendar.seasons.items())
+
+    def season_of(day: date) -> int:
+        return starts[max(bisect_right(starts, day, key=itemgetter(0)) - 1, 0)][1]
+
+    return [(season, list(own)) for season, own in groupby(days, key=season_of)]

@@ -10,7 +10,7 @@ of a double-header included. An `*_after` value is null while the game is unplay
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import groupby
 from operator import attrgetter
@@ -51,6 +51,12 @@ FORM = {
     "won_after": "boolean",
 }
 """Columns and pandas types of `team_form`, one row per team and game, sorted by (day, game_id, home first)."""
+
+STATE = [
+    "game_id", "season", "day", "team", "played",
+    "elo_after", "games_after", "wins_after", "margin_total_after", "margin_after",
+]  # fmt: skip
+"""The columns of `team_form` from which it can be continued."""
 
 
 class _Team:
@@ -171,8 +177,9 @@ def extend_form(previous: pd.DataFrame | None, games: pd.DataFrame, league: Leag
     forward unchanged, except that rest is counted from it.
 
     Args:
-        previous: team form of earlier days, columns FORM in any row order, or None at the beginning. Rows of the first
-            day of `games` and later are ignored, so a stored table may be passed whole when a day is done again.
+        previous: team form of earlier days, at least the columns STATE in any row order, or None at the beginning. Rows
+            of the first day of `games` and later are ignored, so a stored table may be passed whole when a day is done
+            again.
         games: fixtures with their scores, columns `games.RESULT_COLUMNS`, scores null while unplayed; whole days.
 
     Returns:
@@ -188,3 +195,8 @@ def extend_form(previous: pd.DataFrame | None, games: pd.DataFrame, league: Leag
             rows += _rows_of_day(day, list(of_day), teams, league)
     columns = {name: [row[name] for row in rows] for name in FORM}
     return pd.DataFrame({name: pd.Series(columns[name], dtype=dtype) for name, dtype in FORM.items()})
+
+
+def has_gap(previous: pd.DataFrame, game_days: Iterable[date], first: date) -> bool:
+    """Whether form stored before `first` lacks one of the game days before it, so that nothing can be built on it."""
+    return not {day for day in game_days if day < first} <= set(previous["day"])

@@ -25,8 +25,13 @@ GAMES = {
 }
 """Columns and pandas types of the frame of games that every source returns, one row a game."""
 
-FIXTURE_COLUMNS = ["game_id", "season", "day", "tip_off", "home", "away", "neutral", "stage"]
-RESULT_COLUMNS = [*FIXTURE_COLUMNS, "home_score", "away_score"]
+FIXTURES = {"game_id": "object", **{name: dtype for name, dtype in GAMES.items() if not name.endswith("_score")}}
+"""Columns and pandas types of a game as scheduled."""
+
+RESULTS = {**FIXTURES, "home_score": "int32", "away_score": "int32"}
+"""Columns and pandas types of a game as played."""
+
+FIXTURE_COLUMNS, RESULT_COLUMNS = list(FIXTURES), list(RESULTS)
 
 
 def empty_games() -> pd.DataFrame:

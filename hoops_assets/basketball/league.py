@@ -64,9 +64,9 @@ class EloRules(Strict):
     Source: N. Silver and R. Fischer-Baum, "How We Calculate NBA Elo Ratings" (FiveThirtyEight, 2015).
     """
 
-    k: float = Field(20.0, gt=0)
+    k: float = Field(default=20.0, gt=0)
     home_advantage: float = 100.0
-    carry_over: float = Field(0.75, ge=0, le=1)
+    carry_over: float = Field(default=0.75, ge=0, le=1)
     mean: float = 1505.0
     new_team: float = 1300.0
 
@@ -93,8 +93,19 @@ class SourceSpec(BaseModel):
 
 
 class Sources(Strict):
+    """Where a league's data come from.
+
+    Attributes:
+        games: required; the games that count.
+        posts: what fans write.
+        box_scores: figures of both teams, known after the game.
+        odds: closing odds, a benchmark and never a feature.
+    """
+
     games: SourceSpec
     posts: SourceSpec | None = None
+    box_scores: SourceSpec | None = None
+    odds: SourceSpec | None = None
 
 
 class League(Strict):
@@ -107,6 +118,8 @@ class League(Strict):
         first_season: the first season with a partition per game day; older games stand in `history`.
             A season is named by the year in which it ends.
         season_starts: "MM-DD", the day on which one season turns into the next where the source does not name seasons.
+        season_games: season -> regular-season games of each team, where the league announced another number than in the
+            seasons before (a late start, a shorter calendar).
     """
 
     name: str
@@ -114,6 +127,7 @@ class League(Strict):
     time_zone: str
     first_season: int = Field(ge=1850, le=2200)
     season_starts: str = "07-01"
+    season_games: dict[int, int] = {}
     sources: Sources
     home_rules: HomeRules = HomeRules()
     elo: EloRules = EloRules()

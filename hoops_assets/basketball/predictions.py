@@ -11,17 +11,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from hoops_assets.basketball.games import FIXTURE_COLUMNS
+from hoops_assets.basketball.games import FIXTURE_COLUMNS, FIXTURES
 
 PREDICTIONS = {
-    "game_id": "object",
-    "season": "int32",
-    "day": "object",
-    "tip_off": "datetime64[us, UTC]",
-    "home": "object",
-    "away": "object",
-    "neutral": "bool",
-    "stage": "object",
+    **FIXTURES,
     "version": "int32",
     "learner": "object",
     "home_win_probability": "float64",
@@ -69,24 +62,26 @@ def predictions(
     return out.astype({"version": "int32"})[list(PREDICTIONS)]
 
 
-def merge_predictions(stored: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
+def merge_predictions(stored: pd.DataFrame, made: pd.DataFrame, games: pd.Series) -> pd.DataFrame:
     """Stored and newly made predictions of the same days: a forecast of a game that has begun is never replaced.
 
     Args:
-        stored: what stands in the table for these days. made: new ones, for the games that still exist.
+        stored: what stands in the table for these days. made: one version's new forecasts.
+        games: `game_id` of all games that these days have now.
 
     Returns:
-        Columns PREDICTIONS; rows of versions that made no new forecast stay as they are, rows of games that no longer
-        exist are gone unless they had begun.
+        Columns PREDICTIONS: the new forecasts, and the stored ones of games that exist and were not forecast anew or have
+        begun. Forecasts of games that were cancelled or moved to another day are gone, whatever version made them.
     """
-    keys = ["game_id", "version"]
-    begun = stored[["game_id", "version"]].merge(made.loc[made["backfilled"], keys], on=keys)
-    kept = stored.merge(begun, on=keys) if len(begun) else stored.iloc[:0]
-    others = stored[~stored["version"].isin(made["version"].unique())]
-    new = made.merge(kept[keys], on=keys, how="left", indicator=True)
-    new = new[new["_merge"] == "left_only"].drop(columns="_merge")
-    parts = [part for part in (others, kept, new) if len(part)]
+    stored = stored[stored["game_id"].isin(games)]
+    kept = stored[~_keys(stored).isin(_keys(made[~made["backfilled"]]))]
+    new = made[~_keys(made).isin(_keys(kept))]
+    parts = [part for part in (kept, new) if len(part)]
     return pd.concat(parts, ignore_index=True)[list(PREDICTIONS)] if parts else made
+
+
+def _keys(predictions: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(predictions[["game_id", "version"]])
 
 
 def with_outcomes(predictions: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:

@@ -74,7 +74,8 @@ def _by_season(seasons: pd.Series) -> pd.Series | None:
 
 
 def _by_day(days: pd.Series) -> pd.Series:
-    order = {day: position for position, day in enumerate(sorted(days.unique()))}
-    position = days.map(order) / len(order)
-    split = np.select([position >= 0.8, position >= 0.6], ["test", "validation"], "train")
+    order = sorted(days.unique())
+    fifth = max(1, len(order) // 5)
+    test, validation = order[-fifth], order[-2 * fifth]
+    split = np.select([days >= test, days >= validation], ["test", "validation"], "train")
     return pd.Series(split, index=days.index, dtype="object")

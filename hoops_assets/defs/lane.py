@@ -5,13 +5,16 @@ What belongs here: the one place that names stages and applies policy. A new lea
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from hoops_assets.basketball.calendar import Calendar
 from hoops_assets.basketball.league import League
+from hoops_assets.store.schemas import TABLES
 
 OWNERS = {
     "ingest": "team:data",
@@ -23,6 +26,8 @@ OWNERS = {
 """Who answers for the assets of a stage; the keys are the stages of the lane in order."""
 
 SOURCES, TABLE_IO, VALUE_IO = "sources", "table_io", "io_manager"
+
+Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 @dataclass(frozen=True)
@@ -36,29 +41,41 @@ class Lane:
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.league.name, name])
 
-    def asset(
-        self, stage: str, name: str, kinds: set[str], description: str, code_version: str = "1"
-    ) -> dict[str, Any]:
-        """Options of an unpartitioned asset, for `dg.asset(**options)`."""
-        return {
-            "name": name,
-            "key_prefix": [self.league.name],
-            "group_name": f"{self.league.name}_{stage}",
-            "kinds": kinds,
-            "owners": [OWNERS[stage]],
-            "tags": {"hoops/league": self.league.name, "hoops/step": stage},
-            "description": description,
-            "code_version": code_version,
-        }
+    def game_days_since_start(self) -> list[date]:
+        """The calendar's game days from the first one with a partition on."""
+        start = self.days.start.date()
+        return [day for day in self.calendar.days if day >= start] if self.calendar else []
 
-    def table(self, stage: str, name: str, description: str, code_version: str = "1") -> dict[str, Any]:
-        """Options of an asset that is a Delta table with a partition per game day."""
-        return {
-            **self.asset(stage, name, {"deltalake", "pandas"}, description, code_version),
-            "partitions_def": self.days,
-            "backfill_policy": dg.BackfillPolicy.single_run(),
-            "io_manager_key": TABLE_IO,
-        }
+    def asset(
+        self, stage: str, name: str, description: str, *, kinds: set[str], code_version: str = "1", **options: Any
+    ) -> Decorator:
+        """Decorates the body of an unpartitioned asset; `options` are those of `dg.asset`."""
+        return dg.asset(
+            name=name,
+            key_prefix=[self.league.name],
+            group_name=f"{self.league.name}_{stage}",
+            kinds=kinds,
+            owners=[OWNERS[stage]],
+            tags={"hoops/league": self.league.name, "hoops/step": stage},
+            description=description,
+            code_version=code_version,
+            **options,
+        )
+
+    def table(
+        self, stage: str, name: str, *, kinds: Sequence[str] = ("deltalake", "pandas"), **options: Any
+    ) -> Decorator:
+        """Decorates the body of an asset that is the declared Delta table `name`, with a partition per game day."""
+        return self.asset(
+            stage,
+            name,
+            TABLES[name].description,
+            kinds=set(kinds),
+            partitions_def=self.days,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            io_manager_key=TABLE_IO,
+            **options,
+        )
 
     def input(self, name: str, **options: Any) -> dg.AssetIn:
         return dg.AssetIn(key=self.key(name), **options)

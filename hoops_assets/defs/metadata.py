@@ -37,13 +37,16 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
 
 
 def table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small frame as a Markdown table."""
-    rows: list[list[Any]] = [list(frame.columns), ["---"] * frame.shape[1], *frame.values.tolist()]
+    """A small frame as a Markdown table. Columns named in words break into lines where the UI has no room."""
+    names = [str(name).replace("_", " ") for name in frame.columns]
+    rows: list[list[Any]] = [names, ["---"] * frame.shape[1], *frame.values.tolist()]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows))
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
+    return str(value)
 
 
 def launched_from(context: dg.AssetExecutionContext) -> LaunchedFrom:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
+import pandas as pd
 
 from hoops_assets.basketball.calendar import calendar_of
 from hoops_assets.basketball.games import apply_home_rules
 from hoops_assets.basketball.league import League
 from hoops_assets.defs.lane import SOURCES, TABLE_IO, VALUE_IO
 from hoops_assets.settings import Provider, Settings
-from hoops_assets.sources.contract import GamesRead, PostsRead
+from hoops_assets.sources.contract import BoxScoresRead, GamesRead, OddsRead, PostsRead
 from hoops_assets.store.calendar import write_calendar
 from hoops_assets.store.io_manager import TableIOManager, TablesResource, ValueIOManager
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from hoops_assets.services.registry.mlflow_mirror import MirrorReport
     from hoops_assets.services.training.contract import TrainingService
     from hoops_assets.store.record import Record
+
+
+Read = TypeVar("Read", BoxScoresRead, GamesRead, OddsRead, PostsRead)
 
 
 class SourcesResource(dg.ConfigurableResource):
@@ -57,6 +61,26 @@ class SourcesResource(dg.ConfigurableResource):
             return None
         read = source.read(start, min(end, self.clock()))
         write_quarantine(Path(self.home) / "quarantine" / league.name, "posts", read.rejected)
+        return read
+
+    def box_scores(self, league: League, results: pd.DataFrame) -> BoxScoresRead | None:
+        from hoops_assets.sources.open import open_box_scores
+
+        source = open_box_scores(league)
+        read = source.read(results) if source else None
+        return self._quarantined(league, "box_scores", read) if read else None
+
+    def odds(self, league: League, games: pd.DataFrame) -> OddsRead | None:
+        from hoops_assets.sources.odds import open_odds
+
+        source = open_odds(league)
+        read = source.read(games) if source else None
+        return self._quarantined(league, "odds", read) if read else None
+
+    def _quarantined(self, league: League, name: str, read: Read) -> Read:
+        from hoops_assets.sources.quarantine import write_quarantine
+
+        write_quarantine(Path(self.home) / "quarantine" / league.name, name, read.rejected)
         return read
 
 

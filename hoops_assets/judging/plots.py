@@ -58,7 +58,8 @@ def reliability_plot(forecasts: pd.DataFrame, labels: pd.Series, title: str = "R
         if not rows.any():
             continue
         table = reliability(probability[rows], labels[rows].astype(bool))
-        spread = [table["share"] - table["low"], table["high"] - table["share"]]
+        # A share of 0 or 1 is its own bound but for rounding, and matplotlib refuses a bar of minus 1e-17.
+        spread = [(table["share"] - table["low"]).clip(lower=0.0), (table["high"] - table["share"]).clip(lower=0.0)]
         axes.errorbar(
             table["mean_probability"], table["share"], yerr=spread, label=f"{name} ({int(rows.sum()):,} games)",
             linewidth=1.2, markersize=5, capsize=2, **_style(number),

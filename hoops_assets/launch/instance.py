@@ -8,12 +8,16 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import yaml
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from hoops_assets.settings import Settings
 
 PID_TAG, HOST_TAG = "hoops/pid", "hoops/host"
 SHIPPED = Path(__file__).parent
 LOCATION = "hoops_assets"
+UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED_STATUSES]
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -29,10 +33,28 @@ def prepare_home(settings: Settings) -> Path:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance, with DAGSTER_HOME set for what this process starts."""
+    """The instance, with DAGSTER_HOME set for what this process starts.
+
+    Where the user has chosen no storage of his own, this process writes the SQLite event log in batches.
+    """
     home = prepare_home(settings)
     os.environ["DAGSTER_HOME"] = str(home)
-    return dg.DagsterInstance.from_config(str(home))
+    chosen = yaml.safe_load((home / "dagster.yaml").read_text()) or {}
+    if any("storage" in name for name in chosen):
+        return dg.DagsterInstance.from_config(str(home))
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(home), overrides={"event_log_storage": _event_log(home)})
+    )
+
+
+def _event_log(home: Path) -> dict[str, object]:
+    """Our class over the files where Dagster keeps its events."""
+    folder = home / "history" / "runs"
+    return {
+        "module": "hoops_assets.launch.event_log",
+        "class": "BatchingEventLog",
+        "config": {"base_dir": str(folder)},
+    }
 
 
 def own_process_tags() -> dict[str, str]:
@@ -43,10 +65,7 @@ def own_process_tags() -> dict[str, str]:
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Marks as failed the runs whose process on this machine is gone (killed); returns their ids."""
     dead = []
-    active = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
-    )
-    for run in instance.get_runs(active):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         process = run.tags.get(PID_TAG)
         if process and run.tags.get(HOST_TAG) == os.uname().nodename and not _alive(process):
             instance.report_run_failed(run, "its process ended before the run did; what it had committed stands")
@@ -57,6 +76,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 def _alive(process: str) -> bool:
     pid, born = process.split(":")
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(born)) < 2
+        found = psutil.Process(int(pid))
+        # A killed process that its parent never asked about keeps its number.
+        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - float(born)) < 2
     except psutil.NoSuchProcess:
         return False

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 
 import dagster as dg
 import pandas as pd
 
-from hoops_assets.basketball.calendar import calendar_of, season_spans
+from hoops_assets.basketball.calendar import calendar_of, days_by_season
 from hoops_assets.basketball.league import League
 from hoops_assets.definitions import build_defs, build_lane
 from hoops_assets.defs.resources import SourcesResource, resources
@@ -25,10 +26,10 @@ from hoops_assets.launch.instance import fail_dead_runs, open_instance, own_proc
 from hoops_assets.services.training.code import code
 from hoops_assets.settings import Settings
 from hoops_assets.sources.leagues import get_league
-from hoops_assets.store.record import LaunchedFrom
+from hoops_assets.store.record import LaunchedFrom, Record
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-DONE_TAG = "hoops/span"
+SPAN_TAG, INPUTS_TAG = "hoops/span", "hoops/inputs"
 PARTITIONED = ("ingest", "features", "prediction", "monitoring")
 
 # Dagster writes one event per partition and asset; these halve what an event costs and plan a range with one event.
@@ -73,7 +74,9 @@ class Lanes:
         self.settings = settings
         self.league: League = get_league(settings.home, league)
         self.instance = open_instance(settings)
-        self.launched_from = launched_from
+        self.dead_runs = fail_dead_runs(self.instance)
+        self.launched_from: LaunchedFrom = launched_from
+        self.record = Record(settings.record)
         sources = resources(settings)["sources"]
         assert isinstance(sources, SourcesResource)
         self.read = sources.games(self.league)
@@ -117,25 +120,23 @@ class Lanes:
         Args:
             tell: called before and after each season with (span, its number from 1, how many there are).
         """
-        report = BackfillReport(self.league.name, rejected=len(self.read.rejected))
-        report.dead_runs = fail_dead_runs(self.instance)
+        report = BackfillReport(self.league.name, rejected=len(self.read.rejected), dead_runs=self.dead_runs)
         days = self.days(start, end)
         if not days:
             known = self.days()
-            raise HoopsError(
-                f"{self.league.name} has no game day from {start} to {end}; there are {known[0]} to {known[-1]}"
-            )
+            there = f"there are {known[0]} to {known[-1]}" if known else f"the first is {self.lane.days.start.date()}"
+            raise HoopsError(f"{self.league.name} has no game day from {start} to {end}; {there}")
         if "features" in stages:
             self._history(force)
         spans = self._spans(days)
         for number, span in enumerate(spans, start=1):
-            done = self._done_tag(span, stages)
-            if not force and self._succeeded(done):
-                report.spans.append(_with(span, state="done"))
+            tags = self._tags(span, stages)
+            if not force and self._is_done(tags):
+                report.spans.append(replace(span, state="done"))
                 tell(report.spans[-1], number, len(spans))
                 continue
             tell(span, number, len(spans))
-            report.spans.append(self._span(span, stages, done))
+            report.spans.append(self._span(span, stages, tags))
             tell(report.spans[-1], number, len(spans))
             if report.failed:
                 break
@@ -157,28 +158,28 @@ class Lanes:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _spans(self, days: list[date]) -> list[Span]:
-        spans: list[Span] = []
-        known = season_spans(calendar_of(self.read.games), days[0], days[-1])
-        for position, (season, first, _) in enumerate(known):
-            # Days without games after a season's last fixture belong to it until the next season begins.
-            until = known[position + 1][1] if position + 1 < len(known) else date.max
-            own = [day for day in days if (day >= first or position == 0) and day < until]
-            if own:
-                spans.append(Span(season, own[0], own[-1], len(own)))
-        return spans
+        by_season = days_by_season(calendar_of(self.read.games), days)
+        return [Span(season, own[0], own[-1], len(own)) for season, own in by_season]
 
-    def _span(self, span: Span, stages: Sequence[str], done: str) -> Span:
+    def _span(self, span: Span, stages: Sequence[str], tags: dict[str, str]) -> Span:
         started = pd.Timestamp.now()
-        tags = {RANGE_START: span.first.isoformat(), RANGE_END: span.last.isoformat(), DONE_TAG: done}
-        error = self._run(self.keys(stages), tags)
+        tags = {**tags, RANGE_START: span.first.isoformat(), RANGE_END: span.last.isoformat()}
+        what = f"{span.first} to {span.last}: {', '.join(stages)}"
+        try:
+            with self.record.launch(self.league.name, what, launched_from=self.launched_from):
+                error = self._run(self.keys(stages), tags)
+                if error:
+                    raise HoopsError(error)
+        except HoopsError as failed:
+            error = str(failed)
         seconds = (pd.Timestamp.now() - started).total_seconds()
-        return _with(span, state="failed" if error else "materialised", seconds=seconds, error=error or "")
+        return replace(span, state="failed" if error else "materialised", seconds=seconds, error=error or "")
 
     def _history(self, force: bool) -> None:
-        done = self._done_tag(Span(self.league.first_season - 1, date.min, date.min, 0), ("history",))
-        if not force and self._succeeded(done):
+        tags = self._tags(Span(self.league.first_season - 1, date.min, date.min, 0), ("history",))
+        if not force and self._is_done(tags):
             return
-        error = self._run([self.lane.key("history")], {DONE_TAG: done})
+        error = self._run([self.lane.key("history")], tags)
         if error:
             raise HoopsError(f"the history of {self.league.name} cannot be stored: {error}")
 
@@ -202,39 +203,51 @@ class Lanes:
             return str(error)
         return None if result.success else _reason(result)
 
-    def _succeeded(self, done: str) -> bool:
-        runs = dg.RunsFilter(tags={DONE_TAG: done}, statuses=[dg.DagsterRunStatus.SUCCESS])
-        return bool(self.instance.get_run_ids(runs, limit=1))
+    def _is_done(self, tags: dict[str, str]) -> bool:
+        """Whether the latest run over a span succeeded and saw the same inputs: an earlier one may be overwritten."""
+        span = {SPAN_TAG: tags[SPAN_TAG], "hoops/league": self.league.name}
+        latest = self.instance.get_runs(dg.RunsFilter(tags=span), limit=1)
+        return bool(latest) and latest[0].is_success and latest[0].tags[INPUTS_TAG] == tags[INPUTS_TAG]
 
-    def _done_tag(self, span: Span, stages: Sequence[str]) -> str:
-        """A digest of all that a span's tables depend on: the games up to its end, the code, the league, the model."""
+    @cached_property
+    def _game_digests(self) -> pd.Series:
+        """A digest of each game, uint64 [n]."""
+        return pd.util.hash_pandas_object(self.read.games.astype(str), index=False)
+
+    def _tags(self, span: Span, stages: Sequence[str]) -> dict[str, str]:
+        """Which span a run is about, and a digest of its inputs: the games up to its end, the code, the league, the model."""
         games = self.read.games
-        upto = games[games["season"] <= span.season] if span.days == 0 else games[games["day"] <= span.last]
+        upto = games["season"] <= span.season if span.days == 0 else games["day"] <= span.last
         challenger = None
         if "prediction" in stages:
             registry = resources(self.settings)["registry"].service()  # type: ignore[attr-defined]
             challenger = registry.challenger(self.league.name)
         parts = (
-            self.league.model_dump_json(), span.first, span.last, sorted(stages), code().digest,
-            challenger.digest if challenger else None, pd.util.hash_pandas_object(upto.astype(str), index=False).sum(),
+            self.league.model_dump_json(), code().digest,
+            challenger.digest if challenger else None, self._game_digests[upto].sum(),
         )  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+        return {
+            SPAN_TAG: f"{span.first}..{span.last} {'+'.join(sorted(stages))}",
+            INPUTS_TAG: hashlib.sha256(repr(parts).encode()).hexdigest()[:24],
+        }
 
 
-def _with(span: Span, **changes: object) -> Span:
-    from dataclasses import replace
-
-    return replace(span, **changes)  # type: ignore[arg-type]
+def _told(failure: dg.DagsterEvent) -> str:
+    """The words of the first error in a failure's chain that is one of ours, else the first line of its root."""
+    error = failure.step_failure_data.error
+    while error and error.cause and not error.message.startswith("hoops_assets."):
+        error = error.cause
+    if error is None:
+        return "failed"
+    kind, _, words = error.message.strip().partition(": ")
+    return words if kind.startswith("hoops_assets.") else error.message.strip().splitlines()[0]
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The first step that failed, in the words of the error's root."""
+    """The first step that failed and why."""
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error and error.cause:
-                error = error.cause
-            return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+            return f"{(event.step_key or 'run').replace('__', '/')}: {_told(event)}"
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed and evaluation.blocking:

@@ -5,7 +5,9 @@ What belongs here: starting processes of our own, waiting until they answer, and
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -26,9 +28,19 @@ READY_SECONDS = 180.0
 PATIENCE = 10.0
 """Seconds between asking a process to end and ending it."""
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the servers. Those of the terminal reach only this process: the servers are a session of their own."""
+
+LANES_PAGE = "/asset-groups"
+"""Where a newcomer sees something; the UI's own first page shows only scheduled runs."""
+
+_LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
+    name loadStatus locationOrLoadError { __typename ... on PythonError { message } }
+} } } }"""
+
 
 def serve(settings: Settings, port: int, tell: Callable[[str], None]) -> None:
-    """Runs webserver and daemon until Ctrl-C or SIGTERM, then ends all they started.
+    """Runs webserver and daemon until Ctrl-C, SIGTERM or the terminal's end, then ends all they started.
 
     Args:
         port: wanted; the next free one is taken if it is not free.
@@ -45,13 +57,16 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None]) -> None:
         nonlocal ended
         ended = True
 
-    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Whoever started us with nohup wants us to outlive the terminal.
+    outlive = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    heeded = [number for number in ENDING if not (outlive and number == signal.SIGHUP)]
+    previous = {number: signal.signal(number, end) for number in heeded}
     process = _start(home, port, log)
     try:
         address = f"http://127.0.0.1:{port}"
         _wait(process, address, log, lambda: ended)
         if not ended:
-            tell(f"\n[bold green]Dagster UI:[/] {address}   (Ctrl-C ends it; log: {log})")
+            tell(f"\n[bold green]Dagster UI:[/] {address}{LANES_PAGE}   (Ctrl-C ends it; log: {log})")
         while not ended:
             if process.poll() is not None:
                 raise HoopsError(f"the servers ended by themselves; the reason stands at the end of {log}")
@@ -59,6 +74,7 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None]) -> None:
         tell("ending the servers")
     finally:
         end_tree(process.pid)
+        process.poll()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -77,21 +93,52 @@ def free_port(wanted: int) -> int:
 
 
 def end_tree(pid: int, patience: float = PATIENCE) -> None:
-    """Asks a process and all its descendants to end, and after `patience` seconds ends those that remain."""
-    try:
-        root = psutil.Process(pid)
-        processes = [*root.children(recursive=True), root]
-    except psutil.NoSuchProcess:
-        return
+    """Asks a process, all its descendants and all of its session to end, and after `patience` seconds ends the rest.
+
+    Args:
+        pid: of a process that we started; its session counts if it leads one.
+    """
+    processes = _family(pid)
     for process in processes:
         _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=patience)
-    # A process that was being started while we looked is a child of one that we know.
-    for process in alive:
-        alive = [*alive, *_children(process)]
+    alive = _remaining(processes, patience)
+    # What was being started while we looked may have lost its parent by now, but not its session.
+    alive = list({*alive, *_family(pid), *(child for process in alive for child in _children(process))})
     for process in alive:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=patience)
+    _remaining(alive, patience)
+
+
+def _remaining(processes: list[psutil.Process], patience: float) -> list[psutil.Process]:
+    """Those that live on after `patience` seconds; a zombie has ended, whether or not its parent ever asks."""
+    deadline = time.monotonic() + patience
+    while (alive := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    found = {process for process in psutil.process_iter() if _session(process.pid) == pid}
+    try:
+        root = psutil.Process(pid)
+        found |= {root, *_children(root)}
+    except psutil.NoSuchProcess:
+        pass
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -102,18 +149,14 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _start(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "dagster", "dev", "-w", str(home / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
-    import os
-
     environment = {**os.environ, "DAGSTER_HOME": str(home), "HOOPS_HOME": str(home.parent)}
     with log.open("wb") as sink:
         return subprocess.Popen(
@@ -129,21 +172,24 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path, ended: Call
             raise HoopsError(f"the servers did not start; the reason stands at the end of {log}")
         if time.monotonic() > deadline:
             raise HoopsError(f"the servers did not answer within {READY_SECONDS:.0f} s; look at {log}")
-        if _loaded(address):
+        if _loaded(address, log):
             return
         time.sleep(0.5)
 
 
-def _loaded(address: str) -> bool:
-    query = {
-        "query": "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus locationOrLoadError { __typename } } } } }"
-    }
+def _loaded(address: str, log: Path) -> bool:
+    """Whether the code location is loaded. Raises HoopsError if it cannot be."""
     request = urllib.request.Request(
-        f"{address}/graphql", json.dumps(query).encode(), {"Content-Type": "application/json"}
+        f"{address}/graphql", json.dumps({"query": _LOCATIONS}).encode(), {"Content-Type": "application/json"}
     )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
     except (OSError, ValueError, KeyError):
         return False
-    return any(entry["name"] == LOCATION and entry["loadStatus"] == "LOADED" for entry in entries)
+    ours = [entry for entry in entries if entry["name"] == LOCATION and entry["loadStatus"] == "LOADED"]
+    for entry in ours:
+        problem = entry["locationOrLoadError"]
+        if problem["__typename"] == "PythonError":
+            raise HoopsError(f"the code location does not load: {problem['message'].strip()}; more stands in {log}")
+    return bool(ours)

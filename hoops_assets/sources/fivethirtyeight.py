@@ -21,13 +21,11 @@ from hoops_assets.basketball.games import empty_games, with_game_ids
 from hoops_assets.basketball.league import FINAL, PLAY_IN, REGULAR, League, Strict
 from hoops_assets.errors import SourceError
 from hoops_assets.sources.contract import GamesRead
-from hoops_assets.sources.rows import Resolve, RowChecks, as_games, is_missing, spellings
+from hoops_assets.sources.rows import POST_SEASON, Resolve, RowChecks, as_games, is_missing, spellings
 from hoops_assets.sources.snapshots import FileGames, newest_content
 from hoops_assets.sources.text import by_value, expand, read_table
 
 COLUMNS = ["date", "season", "neutral", "playoff", "team1", "team2", "score1", "score2"]
-
-POST_SEASON = "post-season"
 
 STAGES = {
     "": REGULAR,

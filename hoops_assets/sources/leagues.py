@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hoops_assets.basketball.league import League
+from hoops_assets.basketball.league import League, SourceSpec
 from hoops_assets.errors import SettingsError, SourceError
 from hoops_assets.sources.contract import GamesRead, Rejected
 from hoops_assets.sources.open import check_options, open_games
@@ -356,11 +356,21 @@ def _text(path: Path) -> str:
         raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+_FILE_OPTIONS = ("files", "archive", "schedule", "traditional", "advanced")
+"""Options of sources that name files."""
+
+
 def _with_absolute_files(league: League, folder: Path) -> League:
-    games = league.sources.games
-    files = games.options.get("files")
-    if files is None:
-        return league
-    absolute = type(games)(**{"kind": games.kind, **games.options, "files": [str(folder / file) for file in files]})
-    sources = league.sources.model_copy(update={"games": absolute})
-    return league.model_copy(update={"sources": sources})
+    specs: dict[str, SourceSpec] = {}
+    for what in type(league.sources).model_fields:
+        spec = getattr(league.sources, what)
+        if not isinstance(spec, SourceSpec):
+            continue
+        options = {name: _absolute(spec.options[name], folder) for name in _FILE_OPTIONS if name in spec.options}
+        if options:
+            specs[what] = SourceSpec.model_validate({"kind": spec.kind, **spec.options, **options})
+    return league.model_copy(update={"sources": league.sources.model_copy(update=specs)})
+
+
+def _absolute(named: Any, folder: Path) -> Any:
+    return [str(folder / file) for file in named] if isinstance(named, (list, tuple)) else str(folder / named)

@@ -11,24 +11,35 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from hoops_assets.basketball.league import League, SourceKind, SourceSpec
+from hoops_assets.basketball.league import League, Sources, SourceSpec
 from hoops_assets.errors import SettingsError
-from hoops_assets.sources.contract import GameSource, GamesRead, PostSource
+from hoops_assets.sources.contract import BoxScoreSource, GameSource, GamesRead, PostSource
 from hoops_assets.sources.text import nearest
 from hoops_assets.sources.validation import line_of, validate
 
 CONNECTORS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "box_scores": {
+        "nba_stats": ("hoops_assets.sources.box_scores", "NbaStats", "Options"),
+    },
     "games": {
+        "balldontlie": ("hoops_assets.sources.balldontlie", "BallDontLie", "Options"),
         "csv": ("hoops_assets.sources.delimited", "Delimited", "Options"),
         "fivethirtyeight": ("hoops_assets.sources.fivethirtyeight", "FiveThirtyEight", "Options"),
         "simulated": ("hoops_assets.sources.simulated", "SimulatedGames", "SimulatedGamesOptions"),
     },
     "posts": {
+        "json_lines": ("hoops_assets.sources.json_lines", "JsonLines", "Options"),
+        "reddit": ("hoops_assets.sources.reddit", "Reddit", "Options"),
+        "reddit_dump": ("hoops_assets.sources.reddit_dump", "RedditDump", "Options"),
         "simulated": ("hoops_assets.sources.simulated", "SimulatedPosts", "SimulatedPostsOptions"),
+        "tweets_archive": ("hoops_assets.sources.tweets_archive", "TweetsArchive", "Options"),
+    },
+    "odds": {
+        "csv": ("hoops_assets.sources.odds", "CsvOdds", "Options"),
     },
 }
-"""For games and posts, the module, the class and the options of each kind. A class is made from a league; the options
-are the pydantic model of what may stand beside `kind`."""
+"""For every source, the module, the class and the options of each kind. A class is made from a league; the options are
+the pydantic model of what may stand beside `kind`. Odds are opened by their own module only, see `sources.odds`."""
 
 
 class _Files(Protocol):
@@ -56,20 +67,35 @@ def open_posts(league: League) -> PostSource | None:
     return _open("posts", league, league.sources.posts) if league.sources.posts is not None else None
 
 
+def open_box_scores(league: League) -> BoxScoreSource | None:
+    """The league's source of box scores, or None if it has none.
+
+    Raises:
+        SettingsError: unknown kind or options.
+    """
+    spec = league.sources.box_scores
+    return _open("box_scores", league, spec) if spec is not None else None
+
+
 def check_options(league: League, file: str, text: str | None = None) -> None:
     """Raises SettingsError, naming file and field, if a source's kind or options are not known."""
-    _check("games", league.sources.games, file, text)
-    if league.sources.posts is not None:
-        _check("posts", league.sources.posts, file, text)
+    for what, spec in _specs(league).items():
+        _check(what, spec, file, text)
 
 
-def _open(what: SourceKind, league: League, spec: SourceSpec) -> Any:
+def _specs(league: League) -> dict[str, SourceSpec]:
+    """What the league says of each of its sources."""
+    named = {what: getattr(league.sources, what) for what in Sources.model_fields}
+    return {what: spec for what, spec in named.items() if spec is not None}
+
+
+def _open(what: str, league: League, spec: SourceSpec) -> Any:
     _check(what, spec, f"league {league.name}", None)
     module, connector, _ = CONNECTORS[what][spec.kind]
     return getattr(import_module(module), connector)(league)
 
 
-def _check(what: SourceKind, spec: SourceSpec, file: str, text: str | None) -> None:
+def _check(what: str, spec: SourceSpec, file: str, text: str | None) -> None:
     kinds = CONNECTORS[what]
     if spec.kind not in kinds:
         where = f"{file}{line_of(text, ('sources', what, 'kind'))}"

@@ -6,7 +6,9 @@ it breaks. How a file is read is in `text`; what its columns are called is in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ import pandas as pd
 from hoops_assets.basketball.games import GAMES
 from hoops_assets.basketball.league import League
 from hoops_assets.sources.contract import Rejected
-from hoops_assets.sources.text import TextTable, by_value, nearest
+from hoops_assets.sources.text import by_value, nearest
 
 MAX_SCORE = 300
 """Points of one team above which a score is taken for a slip; the highest in a professional game is 186 (1983)."""
@@ -29,6 +31,25 @@ Resolve = Callable[[str, int], str | None]
 """Gives the franchise code that a spelling meant in a season, or None."""
 
 
+POST_SEASON = "post-season"
+"""Stage of a game after the regular season whose round the source does not give."""
+
+
+class Table(Protocol):
+    """Rows as text: the lines of a file, or the records of an answer."""
+
+    @property
+    def path(self) -> Path | str: ...
+
+    def rows(self, columns: Sequence[str]) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+        """The rows with `columns` as str and `line`, their 1-based number; and (line, reason) of each that is unfit."""
+        ...
+
+    def raw(self, line: int) -> str:
+        """The row as found, cut at 500 characters."""
+        ...
+
+
 class RowChecks:
     """The rows of one file and which of them were refused.
 
@@ -39,7 +60,7 @@ class RowChecks:
         rejected: what was refused so far, in the order of the checks.
     """
 
-    def __init__(self, table: TextTable, columns: list[str]):
+    def __init__(self, table: Table, columns: list[str]):
         self.table = table
         self.frame, unfit = table.rows(columns)
         self.lines = self.frame["line"].to_numpy()

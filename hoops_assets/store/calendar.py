@@ -43,13 +43,10 @@ def calendar_digest(calendar: Calendar | None) -> str:
 
 def write_calendar(home: Path, league: str, calendar: Calendar) -> bool:
     """Writes the calendar if it differs from the stored one; returns whether it did."""
-    try:
-        unchanged = calendar_digest(read_calendar(home, league)) == calendar_digest(calendar)
-    except StoreError:
-        unchanged = False
-    if unchanged:
+    path, text = calendar_path(home, league), _text(calendar)
+    if path.exists() and path.read_text() == text:
         return False
-    write_text(calendar_path(home, league), _text(calendar))
+    write_text(path, text)
     return True
 
 

@@ -8,7 +8,7 @@ this module compares every frame with the declared schema itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,12 @@ class DeltaStore:
         filters += [("day", "<", before)] if before else []
         wanted = list(spec.columns) if columns is None else columns
         extra = [name for name in ("day", *spec.key) if name not in wanted]
+        stored = self._as_declared(self._open(league, table, version), league, spec)
         try:
-            arrow = self._open(league, table, version).to_pyarrow_table(
-                columns=[*wanted, *extra], filters=filters or None
-            )
+            arrow = stored.to_pyarrow_table(columns=[*wanted, *extra], filters=filters or None)
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise StoreError(
-                f"{self.uri(league, table)}: cannot be read ({_first_line(error)}). If a file is damaged, materialise the"
-                f" days again: hoops backfill {league}"
+                f"{self.uri(league, table)}: cannot be read ({_first_line(error)}); {self._remedy(league, table)}"
             ) from error
         frame = from_arrow(arrow, spec).sort_values(["day", *spec.key], kind="stable", ignore_index=True)
         return frame[wanted]
@@ -112,26 +110,27 @@ class DeltaStore:
         properties = CommitProperties(custom_metadata=note) if note else None
         try:
             self._create(league, spec)
+            stored = self._as_declared(self._open(league, table), league, spec)
             fault_point(f"commit.before:{table}")
             write_deltalake(
-                self.uri(league, table),
+                stored,
                 arrow,
                 mode="overwrite",
                 predicate=" AND ".join(bounds) or None,
-                storage_options=self.storage_options,
                 commit_properties=properties,
             )
         except CommitFailedError as error:
             raise StoreError(
-                f"{self.uri(league, table)}: another process wrote the same days at the same time; nothing of this write"
-                " was taken, run it again"
+                f"{self.uri(league, table)}: another process wrote the same days, or days in the same file, at the"
+                " same time; nothing of this write was taken, run it again"
             ) from error
         except (DeltaError, OSError) as error:
             raise StoreError(
-                f"{self.uri(league, table)}: cannot be written ({_first_line(error)}); what stood before still stands"
+                f"{self.uri(league, table)}: cannot be written ({_first_line(error)}); what stood before still stands;"
+                f" {self._remedy(league, table)}"
             ) from error
         fault_point(f"commit.after:{table}")
-        return self._open(league, table).version()
+        return stored.version()
 
     def history(self, league: str, table: str) -> list[dict[str, Any]]:
         """Every commit of the table, newest first: version, timestamp in milliseconds, operation and note."""
@@ -142,7 +141,29 @@ class DeltaStore:
             return DeltaTable(self.uri(league, table), version=version, storage_options=self.storage_options)
         except (TableNotFoundError, DeltaError, OSError) as error:
             which = "" if version is None else f" at version {version}"
-            raise StoreError(f"{self.uri(league, table)}{which}: cannot be opened ({_first_line(error)})") from error
+            raise StoreError(
+                f"{self.uri(league, table)}{which}: cannot be opened ({_first_line(error)}); "
+                + ("only the versions in its history can be read" if which else self._remedy(league, table))
+            ) from error
+
+    def _as_declared(self, stored: DeltaTable, league: str, spec: TableSpec) -> DeltaTable:
+        """Refuses a table with other columns than the declared ones; delta-rs would cast or drop what differs."""
+        found = {field.name: field.type for field in pa.schema(stored.schema().to_arrow())}
+        declared = {field.name: field.type for field in spec.schema}
+        if found != declared:
+            other = sorted(name for name in {*found, *declared} if found.get(name) != declared.get(name))
+            raise StoreError(
+                f"{self.uri(league, spec.name)}: was written by another version of the platform, columns"
+                f" {', '.join(other)} differ; move it away and run: {_command(league, spec.name)}"
+            )
+        return stored
+
+    def _remedy(self, league: str, table: str) -> str:
+        # An overwrite reads what it replaces, so a damaged table cannot be mended in place.
+        return (
+            f"if a file of it is damaged or missing, move {self.uri(league, table)} away and run:"
+            f" {_command(league, table)}"
+        )
 
     def _create(self, league: str, spec: TableSpec) -> None:
         uri = self.uri(league, spec.name)
@@ -165,8 +186,8 @@ def to_arrow(frame: pd.DataFrame, spec: TableSpec, where: str) -> pa.Table:
     """The frame as Arrow in exactly the declared schema.
 
     Raises:
-        StoreError: a column is missing, unexpected, of another type (nothing is cast that would lose a value), or has a
-            null where none is allowed; the message names the column.
+        StoreError: a column is missing, unexpected, of another kind (a number is no bool, a moment is no day) or cannot
+            be cast without losing a value, or has a null where none is allowed; the message names the column.
     """
     missing = [name for name in spec.columns if name not in frame.columns]
     unexpected = [name for name in frame.columns if name not in spec.columns]
@@ -176,6 +197,7 @@ def to_arrow(frame: pd.DataFrame, spec: TableSpec, where: str) -> pa.Table:
         )
     arrays = []
     for field in spec.schema:
+        _check_kind(frame[field.name], field, where)
         try:
             array = pa.Array.from_pandas(frame[field.name], type=field.type, safe=True)
         except (pa.ArrowException, TypeError, ValueError) as error:
@@ -188,6 +210,30 @@ def to_arrow(frame: pd.DataFrame, spec: TableSpec, where: str) -> pa.Table:
             raise StoreError(f"{where}: column {field.name!r} has {array.null_count} empty values, none is allowed")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=spec.schema)
+
+
+def _check_kind(column: pd.Series, field: pa.Field, where: str) -> None:
+    """Refuses what Arrow would cast although its meaning changes: 0.5 to True, 19:30 to its day, local time to UTC."""
+    allowed = next(kinds for is_type, kinds in _KINDS if is_type(field.type))
+    found = pd.api.types.infer_dtype(column, skipna=True)
+    if found == "datetime64" and not isinstance(column.dtype, pd.DatetimeTZDtype):
+        found = "zoneless time"
+    if found == "date" and any(isinstance(day, datetime) for day in column):
+        found = "time"
+    if found not in allowed and len(column):
+        raise StoreError(f"{where}: column {field.name!r} has {found} values, they do not fit {field.type}")
+
+
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "empty"}
+_KINDS = (
+    (pa.types.is_boolean, {"boolean", "empty"}),
+    (pa.types.is_integer, _NUMBERS),
+    (pa.types.is_floating, _NUMBERS),
+    (pa.types.is_string, {"string", "empty"}),
+    (pa.types.is_date, {"date", "empty"}),
+    (pa.types.is_timestamp, {"datetime64", "empty"}),
+)
+"""For each type of column, the kinds of values (as pandas infers them) that may be written to it."""
 
 
 def from_arrow(arrow: pa.Table, spec: TableSpec) -> pd.DataFrame:
@@ -221,6 +267,11 @@ def _check_days(frame: pd.DataFrame, first: date | None, last: date | None, wher
         raise StoreError(
             f"{where}: rows of {outside[0]} do not belong to the days {first} to {last} that are being written"
         )
+
+
+def _command(league: str, table: str) -> str:
+    """What makes a table anew."""
+    return f"hoops train {league}" if table == "training_set" else f"hoops backfill {league} --force"
 
 
 def _first_line(error: BaseException) -> str:

@@ -23,6 +23,8 @@ FAULT_POINTS = {
     "folder.after_rename": "the folder has its name",
     "record.before_commit": "a row of the record is about to be appended",
     "record.after_commit": "the row is appended",
+    "buffer.before_commit": "posts are about to enter or to leave the post buffer",
+    "buffer.after_commit": "they have entered or left it, nobody was told",
     "commit.before": "a table's new version is about to be committed",
     "commit.after": "the version is committed",
     "event.before": "an asset's event is about to be told to Dagster",

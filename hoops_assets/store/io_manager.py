@@ -3,7 +3,6 @@
 What belongs here: the two IO managers. Delta Lake itself is imported when a table is first used.
 """
 
-from bisect import bisect_left
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +61,10 @@ class TableIOManager(dg.ConfigurableIOManager):
 
 
 def _span(context: dg.OutputContext) -> tuple[date | None, date]:
+    days: Any = context.asset_partitions_def
     keys = sorted(context.asset_partition_keys)
-    known = context.asset_partitions_def.get_partition_keys()
-    position = bisect_left(known, keys[0])
-    first = date.fromisoformat(known[position - 1]) + timedelta(days=1) if position else None
-    return first, date.fromisoformat(keys[-1])
+    earlier = days.get_prev_partition_window(days.start_time_for_partition_key(keys[0]))
+    return (earlier.start.date() + timedelta(days=1) if earlier else None), date.fromisoformat(keys[-1])
 
 
 class ValueIOManager(dg.ConfigurableIOManager):

@@ -11,9 +11,11 @@ import pandas as pd
 import pyarrow as pa
 
 from hoops_assets.basketball import features, form, sentiment
+from hoops_assets.basketball.games import FIXTURES, RESULTS
 from hoops_assets.basketball.predictions import PREDICTIONS, SCORED_PREDICTIONS
 from hoops_assets.basketball.sentiment import POSTS
 from hoops_assets.basketball.training_set import TRAINING_SET
+from hoops_assets.sources.contract import BOX_SCORES, ODDS
 
 _ARROW = {
     "int16": (pa.int16(), False),
@@ -54,26 +56,15 @@ def _field(name: str, dtype: str) -> pa.Field:
     return pa.field(name, arrow, nullable=nullable)
 
 
-_IDENTITY = {
-    "game_id": "object",
-    "season": "int32",
-    "day": "object",
-    "tip_off": "datetime64[us, UTC]",
-    "home": "object",
-    "away": "object",
-    "neutral": "bool",
-    "stage": "object",
-}
-_RESULT = {**_IDENTITY, "home_score": "int32", "away_score": "int32"}
 
 TABLES = {
     spec.name: spec
     for spec in (
         TableSpec(
-            "history", _RESULT, ("game_id",), "Games played before the first season with a partition per game day."
+            "history", RESULTS, ("game_id",), "Games played before the first season with a partition per game day."
         ),
-        TableSpec("fixtures", _IDENTITY, ("game_id",), "Games as scheduled: who plays where and when, no scores."),
-        TableSpec("results", _RESULT, ("game_id",), "Games as played, with scores; a day not yet played is empty."),
+        TableSpec("fixtures", FIXTURES, ("game_id",), "Games as scheduled: who plays where and when, no scores."),
+        TableSpec("results", RESULTS, ("game_id",), "Games as played, with scores; a day not yet played is empty."),
         TableSpec(
             "fan_posts",
             {"season": "int32", "day": "object", **POSTS, "ingested_at": "datetime64[us, UTC]"},
@@ -95,6 +86,8 @@ TABLES = {
         TableSpec(
             "game_features", features.FEATURE_TABLE, ("game_id",), "What a model sees of a game, known before tip-off."
         ),
+        TableSpec("box_scores", BOX_SCORES, ("game_id", "team"), "Figures of both teams of a game, known after it."),
+        TableSpec("closing_odds", ODDS, ("game_id",), "The market's closing line: a benchmark, never a feature."),
         TableSpec(
             "training_set", TRAINING_SET, ("game_id",), "Features of played games with their label, split by time."
         ),

@@ -20,34 +20,43 @@ from hoops_assets.basketball.league import League
 from hoops_assets.basketball.sentiment import team_sentiment, vader_scorer
 from hoops_assets.errors import ModelError
 from hoops_assets.judging.scoring import log_losses
-from hoops_assets.judging.walkforward import Progress, report, walk_forward
+from hoops_assets.judging.walkforward import MIN_TRAINING_ROWS, Progress, report, walk_forward
 from hoops_assets.workloads.evaluation import Evaluation
 
 ELO = "elo"
+_ORDER = {"train": 0, "validation": 1, "test": 2}
 
 
 def evaluate_training_set(frame: pd.DataFrame, learner: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
     """Walk-forward forecasts of one learner over the seasons of a training set.
 
+    A league too young to have a season with MIN_TRAINING_ROWS games before it is walked by split: validation is forecast
+    from train, test from both.
+
     Args:
         frame: columns `training_set.TRAINING_SET`.
 
     Returns:
-        The rows that were forecast, with `probability`. Empty if there is only one season.
+        The rows that were forecast, with `probability`.
     """
-    counts = frame["season"].value_counts().sort_index()
-    enough = counts.cumsum().shift(fill_value=0) >= 200
-    seasons = [int(season) for season in counts.index[enough]]
-    if not seasons:
-        return frame.assign(probability=float("nan")).iloc[:0]
+    groups, forecast, minimum = frame["season"], _seasons_with_a_past(frame), MIN_TRAINING_ROWS
+    if not forecast:
+        groups, forecast, minimum = frame["split"].map(_ORDER), None, 1
     forecasts = walk_forward(
         frame[list(FEATURES)],
         frame["home_win"],
-        frame["season"],
+        groups,
         {learner: lambda: LEARNERS[learner](**parameters)},
-        forecast=seasons,
+        forecast=forecast,
+        minimum=minimum,
     )
     return frame.assign(probability=forecasts[learner]).dropna(subset=["probability"])
+
+
+def _seasons_with_a_past(games: pd.DataFrame) -> list[int]:
+    """Seasons before which MIN_TRAINING_ROWS games or more were played; columns `season`, `home_win`."""
+    played = games["home_win"].notna().groupby(games["season"]).sum().sort_index()
+    return [int(season) for season in played.index[played.cumsum().shift(fill_value=0) >= MIN_TRAINING_ROWS]]
 
 
 def league_features(league: League, games: pd.DataFrame, posts: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -75,6 +84,10 @@ def evaluate_league(
 ) -> dict[str, list[dict[str, Any]]]:
     """Walk-forward of several learners over a league's seasons, and their report (see `judging.walkforward.report`).
 
+    Args:
+        features: as `league_features` returns them.
+        seasons: which to forecast; by default all before which enough games were played to learn from.
+
     Raises:
         ModelError: an unknown learner, or too few earlier games for a season.
         LeakAlarm: a learner is better than any honest forecast could be.
@@ -83,12 +96,15 @@ def evaluate_league(
     unknown = [name for name in names if name not in LEARNERS]
     if unknown:
         raise ModelError(f"unknown learner {', '.join(unknown)}; there are {', '.join(LEARNERS)}")
+    wanted = _seasons_with_a_past(features) if seasons is None else list(seasons)
+    if not wanted:
+        raise ModelError(f"no season has {MIN_TRAINING_ROWS} played games before it to learn from; add earlier seasons")
     forecasts = walk_forward(
         features[list(FEATURES)],
         features["home_win"],
         features["season"],
         {name: LEARNERS[name] for name in names},
-        forecast=seasons,
+        forecast=wanted,
         progress=progress,
     )
     return report(forecasts, features["home_win"], features["day"], elo=ELO if ELO in names else None)

@@ -16,8 +16,8 @@ class Evaluation(Strict):
     """A learner's walk-forward forecasts of a training set, game by game.
 
     Attributes:
-        game_ids, days, seasons, home_wins, probabilities: one entry a game, in order of time; games of the first season,
-            which nothing precedes, are left out.
+        game_ids, days, seasons, home_wins, probabilities: one entry a game, in order of time; the first games, which
+            nothing precedes, are left out.
     """
 
     league: str

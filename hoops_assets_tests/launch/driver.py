@@ -14,9 +14,11 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 NOT_KILLED = 0
+PASSED = "passed.txt"
+"""In a home: the fault points that `trace` passed, one a line."""
 
 
 class Driver:
@@ -66,12 +68,31 @@ def backfill(home: Path, start: str | None = None, end: str | None = None, **opt
     assert not report.failed, [span.error for span in report.spans]
 
 
+def trace(home: Path, **options: Any) -> None:
+    """As `backfill`; notes in HOME/PASSED every fault point that it passes."""
+    from hoops_assets.store import faults
+
+    listed = faults._listed
+    with (home / PASSED).open("w") as file:
+
+        def noted(name: str) -> bool:
+            file.write(f"{name}\n")
+            return listed(name)
+
+        faults.arm("commit.before:no_such_table")
+        faults._listed = noted  # type: ignore[assignment]
+        backfill(home, **options)
+
+
 def train(home: Path, learner: str = "elo", **options: Any) -> None:
-    """The training set, one candidate and its evaluation, as `hoops train` launches them."""
+    """The training set, one candidate and its evaluation, as `hoops train` launches them; names it the challenger."""
+    from hoops_assets.services.registry.local import LocalRegistry
+
     lanes = _lanes(home, options)
-    keys = [lanes.lane.key(name) for name in ("training_set", learner)]
-    error = lanes._run(keys, {})
+    error = lanes._run([lanes.lane.key(name) for name in ("training_set", learner)], {})
     assert error is None, error
+    registry = LocalRegistry(home / "registry")
+    registry.name_challenger(lanes.league.name, registry.list(lanes.league.name)[-1].version, {"reason": "a test"})
 
 
 def _lanes(home: Path, options: dict[str, Any]) -> Any:
@@ -84,24 +105,43 @@ def _lanes(home: Path, options: dict[str, Any]) -> Any:
 # -- the server -------------------------------------------------------------------------------------------------------
 
 
-def _warm() -> None:
-    import deltalake
-    import great_expectations.expectations
-    import onnxruntime
+def _warm(home: Path) -> None:
+    """Imports everything, and backfills a few days into no tables: much more is made at first use than at import."""
+    from unittest import mock
 
-    import hoops_assets.launch.lanes
+    import onnxruntime
+    import tqdm
+
     import hoops_assets.services.prediction.local
     import hoops_assets.services.registry.local
     import hoops_assets.services.training.local
-    import hoops_assets.store.delta
-    import hoops_assets.store.expectations
     import hoops_assets.workloads.train
-    from hoops_assets.basketball.sentiment import vader_scorer
-    from hoops_assets.services.training.code import code
+    from hoops_assets.store import delta
+    from hoops_assets_tests.launch import small_league as small
 
-    code()
-    vader_scorer()
-    del deltalake, great_expectations, onnxruntime, hoops_assets
+    del onnxruntime, hoops_assets
+    tqdm.tqdm.monitor_interval = 0  # no thread may live while this process forks
+    with mock.patch.object(delta, "DeltaStore", _NoTables):
+        backfill(small.make_home(home), small.FIRST.isoformat(), small.END_OF_FIRST_SPAN.isoformat())
+
+
+class _NoTables:
+    """Stands for the tables while nothing may start the threads of Delta Lake: keeps what was written last."""
+
+    kept: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, root: str) -> None:
+        pass
+
+    def read(self, league: str, table: str, *, columns: list[str] | None = None, **_: Any) -> Any:
+        from hoops_assets.store.schemas import TABLES
+
+        frame = self.kept.get(table, TABLES[table].empty())
+        return frame if columns is None else frame[columns]
+
+    def overwrite(self, league: str, table: str, frame: Any, **_: Any) -> int:
+        self.kept[table] = frame
+        return 0
 
 
 def _without_flushing() -> None:
@@ -113,6 +153,20 @@ def _without_flushing() -> None:
         connection.execute("PRAGMA synchronous=OFF")
 
     os.fsync = lambda descriptor: None
+
+
+def _with_one_engine_a_file() -> None:
+    """Dagster makes an engine for every event; one a file spares half of what an event costs."""
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+
+    engines: dict[str, Any] = {}
+    create = sqlite_event_log.create_engine
+
+    def create_engine(url: str, **options: Any) -> Any:
+        return engines.get(url) or engines.setdefault(url, create(url, **options))
+
+    sqlite_event_log.create_engine = sqlite_run_storage.create_engine = create_engine
 
 
 def _name_events() -> None:
@@ -151,9 +205,10 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    _warm()
     _without_flushing()
+    _with_one_engine_a_file()
     _name_events()
+    _warm(Path(os.environ["HOOPS_HOME"]))
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -162,6 +217,7 @@ def _serve() -> None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,14 @@ from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.schemas import TABLES
 
 NAME = "small"
+TRAINED_AT = "2023-12-05T17:00:00+00:00"
+TRAINED_ON = date(2023, 12, 4)
+"""When the model is trained in the first season, and on which game days."""
+
 NOW = "2024-11-13T17:00:00+00:00"
-FIRST, LAST = date(2024, 1, 2), date(2024, 11, 20)
-"""A span of game days across the end of one season and the beginning of the next."""
+FIRST, LAST = date(2023, 12, 5), date(2024, 11, 15)
+END_OF_FIRST_SPAN = date(2024, 6, 1)
+"""Game days across the end of one season and the beginning of the next, some of them still to come."""
 
 TEAMS = {
     "ANT": "Anthill", "BEE": "Beeford", "CAT": "Catwick", "DOE": "Doewater",
@@ -83,6 +88,12 @@ def seen(home: Path, league: str = NAME) -> Seen:
                 if run.is_success
             ),
         )
+
+
+def unfinished(home: Path) -> list[str]:
+    """Ids of the runs that have neither succeeded nor failed."""
+    with instance(home) as one:
+        return [run.run_id for run in one.get_runs() if not run.is_finished]
 
 
 def settings(home: Path, now: str = NOW) -> Settings:

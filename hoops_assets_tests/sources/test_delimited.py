@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hoops_assets.basketball.league import League
 from hoops_assets.errors import SettingsError, SourceError
 from hoops_assets.sources.contract import GamesRead
-from hoops_assets.sources.leagues import load_league, new_league
+from hoops_assets.sources.leagues import TEMPLATES, load_league, new_league
 from hoops_assets.sources.open import open_games
 
 NOW = datetime(2022, 3, 1, tzinfo=UTC)
@@ -405,6 +405,27 @@ def test_the_real_wnba_file(real_data: Path, tmp_path: Path) -> None:
     opening = found.games[found.games["home"] == "LAS"].iloc[0]
     assert (opening["away"], opening["home_score"], opening["away_score"]) == ("NYL", 57, 67)
     assert len(new.teams) == 18
+
+
+def test_the_template_puts_the_real_wnba_games_on_their_days(real_data: Path) -> None:
+    """The days are ESPN's, as sportsdataverse/wehoop-wnba-data keeps them; 2019-10-06 was played at 15:30 local time."""
+    file = real_data / "wnba" / "wnba_elo_1997_2019.csv.gz"
+    new, _ = new_league("wnba", "csv", [str(file)], TEMPLATES / "wnba.yaml")
+    found = open_games(new).read(NOW)
+    assert not found.rejected
+    known = {
+        ("2004-05-20", "SEA", "MIN", 88, 85),
+        ("2004-05-22", "CON", "PHO", 58, 65),
+        ("2004-06-02", "DAL", "WAS", 63, 65),
+        ("2019-09-15", "LVA", "CHI", 93, 92),
+        ("2019-10-06", "CON", "WAS", 81, 94),
+        ("2019-10-10", "WAS", "CON", 89, 78),
+    }
+    rows = found.games.astype({"day": str})[["day", "home", "away", "home_score", "away_score"]]
+    assert known <= set(rows.itertuples(index=False, name=None))
+    weekday = pd.to_datetime(found.games["day"]).dt.dayofweek.value_counts()
+    assert weekday[6] > 2 * weekday[0]
+    assert (new.elo.k, new.season_starts, len(new.teams)) == (28, "01-01", 18)
 
 
 def test_the_real_odds_file_is_the_nba_under_other_names(real_data: Path, tmp_path: Path) -> None:

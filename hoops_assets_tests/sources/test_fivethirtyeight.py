@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hoops_assets.basketball.league import League
 from hoops_assets.errors import SourceError
 from hoops_assets.sources.contract import GamesRead
-from hoops_assets.sources.fivethirtyeight import FiveThirtyEight
+from hoops_assets.sources.fivethirtyeight import FiveThirtyEight, merge, parse
 from hoops_assets.sources.leagues import new_league
 
 NOW = datetime(2022, 3, 1, tzinfo=UTC)
@@ -241,10 +241,56 @@ def test_of_two_snapshots_the_newer_content_decides_which_games_exist(tmp_path: 
         "2020-01-28,2020,0,,LAL,BOS,,,",  # will be moved
         "2020-04-15,2020,0,,BOS,LAL,,,",  # will be cancelled
     )
-    newer = write(tmp_path / "a.csv", GOOD, "2020-04-09,2020,0,,LAL,BOS,,99,98")
+    newer = write(tmp_path / "a.csv", GOOD, "2020-04-09,2020,0,,LAL,BOS,,99,98", "2020-04-16,2020,0,,TOR,BOS,,,")
     found = read(older, newer)
-    assert found.games["game_id"].tolist() == ["2019-10-22.TOR.NOP", "2020-04-09.LAL.BOS"]
+    assert found.games["game_id"].tolist() == ["2019-10-22.TOR.NOP", "2020-04-09.LAL.BOS", "2020-04-16.TOR.BOS"]
     assert found.notes == [f"{older} is older than {newer} for season 2020: nothing taken from it"]
+
+
+PLAYED_ONLY = [GOOD, "2020-03-11,2020,0,,BOS,LAL,,99,98"]
+SCHEDULE = [
+    GOOD,
+    "2020-03-10,2020,0,,NOP,TOR,,,",  # not played by the last day of the newer file: moved or cancelled
+    "2020-03-11,2020,0,,BOS,LAL,,,",
+    "2020-03-11,2020,0,,NOP,LAL,,,",  # may have been played that evening
+    "2020-03-20,2020,0,,BOS,LAL,,,",
+    "2020-04-01,2020,0,,TOR,LAL,,,",
+    "2020-05-01,2020,0,q,TOR,BOS,,,",  # provisional
+]
+
+
+def test_a_newer_file_of_played_games_only_does_not_delete_the_games_to_come(tmp_path: Path) -> None:
+    newer, older = write(tmp_path / "a.csv", *PLAYED_ONLY), write(tmp_path / "b.csv", *SCHEDULE)
+    found = read(newer, older)
+    assert found.games["game_id"].tolist() == [
+        "2019-10-22.TOR.NOP",
+        "2020-03-11.BOS.LAL",
+        "2020-03-11.NOP.LAL",
+        "2020-03-20.BOS.LAL",
+        "2020-04-01.TOR.LAL",
+    ]
+    assert found.games["home_score"].notna().tolist() == [True, True, False, False, False]
+    assert found.notes == [
+        f"{newer} has played games only for season 2020: 3 games to come are taken from {older}",
+    ]
+
+
+def test_a_game_played_early_does_not_stand_at_its_old_day_as_well(tmp_path: Path) -> None:
+    newer = write(tmp_path / "a.csv", *PLAYED_ONLY, "2020-03-09,2020,0,,TOR,LAL,,90,80")
+    days = read(newer, write(tmp_path / "b.csv", *SCHEDULE)).games.query("home == 'TOR' and away == 'LAL'")["day"]
+    assert days.tolist() == [date(2020, 3, 9)]
+
+
+def test_a_newer_file_with_a_schedule_denies_by_its_silence(tmp_path: Path) -> None:
+    between = write(tmp_path / "c.csv", GOOD, "2020-03-08,2020,0,,LAL,NOP,,99,98", "2020-04-02,2020,0,,TOR,LAL,,,")
+    found = read(write(tmp_path / "a.csv", *PLAYED_ONLY), write(tmp_path / "b.csv", *SCHEDULE), between)
+    assert found.games.loc[found.games["home_score"].isna(), "game_id"].tolist() == ["2020-04-02.TOR.LAL"]
+
+
+def test_a_season_is_over_once_a_later_one_is_played(tmp_path: Path) -> None:
+    next_season = write(tmp_path / "c.csv", "2020-12-22,2021,0,,TOR,BOS,,99,98", "2020-12-23,2021,0,,LAL,BOS,,,")
+    found = read(write(tmp_path / "a.csv", *PLAYED_ONLY), write(tmp_path / "b.csv", *SCHEDULE), next_season)
+    assert found.games.loc[found.games["home_score"].isna(), "game_id"].tolist() == ["2020-12-23.LAL.BOS"]
 
 
 def test_a_file_adds_the_seasons_that_only_it_has(tmp_path: Path) -> None:
@@ -335,6 +381,41 @@ def test_the_real_history_is_read_in_good_time(real_data: Path) -> None:
         source.read(NOW)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 1.5
+
+
+def real_snapshots(real_data: Path, *as_of: str) -> GamesRead:
+    files = [real_data / "nba" / "snapshots" / f"nba_elo_latest_asof_{day}.csv" for day in as_of]
+    made, _ = new_league("nba", "fivethirtyeight", [str(file) for file in files])
+    return FiveThirtyEight(made).read(NOW)
+
+
+def test_the_real_snapshot_of_played_games_only_keeps_the_schedule_of_the_one_before(real_data: Path) -> None:
+    alone = real_snapshots(real_data, "2020-03-11").games
+    assert (len(alone), int(alone["home_score"].isna().sum())) == (970, 0)
+    found = real_snapshots(real_data, "2019-11-20", "2020-03-08", "2020-03-11").games
+    assert (len(found), int(found["home_score"].isna().sum())) == (1230, 260)
+    lal_lac = found[(found["home"] == "LAL") & (found["away"] == "LAC")]
+    assert lal_lac["day"].tolist() == [date(2019, 12, 25), date(2020, 4, 9)]
+    resumed = real_snapshots(real_data, "2020-03-08", "2020-03-11", "2020-09-13").games
+    assert (len(resumed), int(resumed["home_score"].isna().sum())) == (1129, 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_real_snapshots_in_any_order_and_number_are_one_set_of_games(
+    real_data: Path, tmp_path: Path, seed: int
+) -> None:
+    files = sorted((real_data / "nba" / "snapshots").glob("*.csv"))
+    shuffled = random.Random(seed)
+    order = [*files, *shuffled.choices(files, k=2)]
+    shuffled.shuffle(order)
+    named = [tmp_path / f"{number}.csv" for number in range(len(order))]
+    for name, file in zip(named, order, strict=True):
+        name.symlink_to(file)
+    made, _ = new_league("nba", "fivethirtyeight", [str(file) for file in files])
+    spellings = [*made.teams]
+    parts = [parse(file, made.team, spellings) for file in named]
+    shuffled.shuffle(parts)
+    pd.testing.assert_frame_equal(merge(parts).games, FiveThirtyEight(made).read(NOW).games)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

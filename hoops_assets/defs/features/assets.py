@@ -6,11 +6,11 @@ import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball import games as g
-from hoops_assets.basketball.form import extend_form
+from hoops_assets.basketball.form import STATE, extend_form, has_gap
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
+from hoops_assets.defs.resources import SourcesResource
 from hoops_assets.store.io_manager import TablesResource
-from hoops_assets.store.schemas import TABLES
 
 STAGE = "features"
 _YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
@@ -19,22 +19,33 @@ _YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     league = lane.league
 
-    @dg.asset(
-        **lane.table(STAGE, "team_form", TABLES["team_form"].description),
+    @lane.table(
+        STAGE,
+        "team_form",
         ins={"fixtures": lane.input("fixtures"), "results": lane.input("results")},
         deps=[dg.AssetDep(lane.key("team_form"), partition_mapping=_YESTERDAY), lane.key("history")],
     )
     def team_form(
-        context: dg.AssetExecutionContext, tables: TablesResource, fixtures: pd.DataFrame, results: pd.DataFrame
+        context: dg.AssetExecutionContext,
+        tables: TablesResource,
+        sources: SourcesResource,
+        fixtures: pd.DataFrame,
+        results: pd.DataFrame,
     ) -> pd.DataFrame:
         first = days_of(context)[0]
-        previous = tables.store.read(league.name, "team_form", before=first)
-        if previous.empty:
+        previous = tables.store.read(league.name, "team_form", before=first, columns=STATE)
+        if has_gap(previous, lane.game_days_since_start(), first):
+            context.log.info(f"not every game day before {first} is materialised: form begins from the source's games")
+            games = sources.games(league).games
+            previous = extend_form(None, games[games["day"] < first], league)
+        elif previous.empty:
             previous = extend_form(None, tables.store.read(league.name, "history", before=first), league)
         return tell_rows(context, extend_form(previous, g.with_scores(fixtures, results), league))
 
-    @dg.asset(
-        **{**lane.table(STAGE, "fan_sentiment", TABLES["fan_sentiment"].description), "kinds": {"deltalake", "vader"}},
+    @lane.table(
+        STAGE,
+        "fan_sentiment",
+        kinds=("deltalake", "vader"),
         ins={"fixtures": lane.input("fixtures")},
         deps=[lane.key("fan_posts")],
     )
@@ -48,8 +59,9 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         posts = tables.store.read(league.name, "fan_posts", first=days[0] - reach, last=days[-1])
         return tell_rows(context, team_sentiment(posts, fixtures, vader_scorer(), league.zone))
 
-    @dg.asset(
-        **lane.table(STAGE, "game_features", TABLES["game_features"].description),
+    @lane.table(
+        STAGE,
+        "game_features",
         ins={name: lane.input(name) for name in ("fixtures", "team_form", "fan_sentiment")},
     )
     def game_features(

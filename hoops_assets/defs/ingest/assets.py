@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball import games as g
-from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.lane import TABLE_IO, Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
 from hoops_assets.defs.resources import SourcesResource
 from hoops_assets.store.schemas import TABLES
@@ -17,17 +17,14 @@ STAGE = "ingest"
 def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     league = lane.league
 
-    @dg.asset(
-        **(lane.asset(STAGE, "history", {"deltalake", "pandas"}, TABLES["history"].description)),
-        io_manager_key="table_io",
-    )
+    @lane.asset(STAGE, "history", TABLES["history"].description, kinds={"deltalake", "pandas"}, io_manager_key=TABLE_IO)
     def history(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         read = sources.games(league)
         return g.results(g.before_season(read.games, league.first_season)).astype(
             {"home_score": "int32", "away_score": "int32"}
         )
 
-    @dg.asset(**lane.table(STAGE, "fixtures", TABLES["fixtures"].description))
+    @lane.table(STAGE, "fixtures")
     def fixtures(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         read = sources.games(league)
         for note in read.notes:
@@ -36,20 +33,20 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
             context.log.warning(f"{len(read.rejected)} rows refused, see the quarantine; the first: {read.rejected[0]}")
         return tell_rows(context, g.fixtures(g.on_days(read.games, days_of(context))))
 
-    @dg.asset(**lane.table(STAGE, "results", TABLES["results"].description))
+    @lane.table(STAGE, "results")
     def results(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         played = g.results(g.on_days(sources.games(league).games, days_of(context)))
         return tell_rows(context, played.astype({"home_score": "int32", "away_score": "int32"}))
 
-    @dg.asset(**lane.table(STAGE, "fan_posts", TABLES["fan_posts"].description))
+    @lane.table(STAGE, "fan_posts")
     def fan_posts(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         from hoops_assets.basketball.sentiment import post_days
 
         days = days_of(context)
-        known = [datetime.fromisoformat(key).date() for key in lane.days.get_partition_keys()]
-        earlier = [day for day in known if day < days[0]]
-        start = datetime.combine(earlier[-1] if earlier else days[0] - timedelta(days=7), time(), league.zone)
-        start += timedelta(days=1 if earlier else 0)
+        earlier = lane.days.get_prev_partition_window(datetime.combine(days[0], time(), league.zone))
+        start = datetime.combine(
+            earlier.start.date() + timedelta(days=1) if earlier else days[0] - timedelta(days=7), time(), league.zone
+        )
         end = datetime.combine(days[-1] + timedelta(days=1), time(), league.zone)
         read = sources.posts(league, start, end)
         if read is None:
@@ -59,4 +56,28 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         posts["ingested_at"] = pd.Timestamp(sources.clock()).as_unit("us")
         return tell_rows(context, posts.astype({"season": "int32"})[list(TABLES["fan_posts"].columns)])
 
-    return [history, fixtures, results, fan_posts]
+    return [history, fixtures, results, fan_posts, *_box_scores(lane)]
+
+
+def _box_scores(lane: Lane) -> list[dg.AssetsDefinition]:
+    """The box scores of a league that has a source of them: not one partition a day, since files come by season."""
+    if lane.league.sources.box_scores is None:
+        return []
+
+    @lane.asset(
+        STAGE,
+        "box_scores",
+        TABLES["box_scores"].description,
+        kinds={"deltalake", "pandas"},
+        io_manager_key=TABLE_IO,
+        deps=[dg.AssetDep(lane.key("results"), partition_mapping=dg.AllPartitionMapping())],
+    )
+    def box_scores(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
+        read = sources.box_scores(lane.league, g.results(sources.games(lane.league).games))
+        assert read is not None
+        for note in read.notes:
+            context.log.info(note)
+        context.add_output_metadata({"refused_rows": len(read.rejected)})
+        return read.box_scores
+
+    return [box_scores]

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 
 from hoops_assets.basketball.games import on_days, stale_days
 from hoops_assets.defs.lane import Lane
@@ -73,13 +74,15 @@ def results_sensor(lane: Lane) -> dg.SensorDefinition:
     def results(
         context: dg.SensorEvaluationContext, sources: SourcesResource, tables: TablesResource
     ) -> dg.RunRequest | dg.SkipReason:
-        days = partition_days(lane)
+        begin = tables.store.read(league.name, "fixtures", columns=["day"])["day"].min()
+        # Days before the first stored one were never asked for; a person may do so with a backfill.
+        days = [day for day in partition_days(lane) if day >= begin] if pd.notna(begin) else []
         if not days:
-            return dg.SkipReason("no game day has a partition yet")
-        if not tables.store.exists(league.name, "fixtures"):
             return dg.SkipReason(f"nothing is stored yet; begin with: hoops backfill {league.name}")
         games = on_days(sources.games(league).games, days)
-        stored = [tables.store.read(league.name, name, first=days[0], last=days[-1]) for name in ("fixtures", "results")]
+        stored = [
+            tables.store.read(league.name, name, first=days[0], last=days[-1]) for name in ("fixtures", "results")
+        ]
         stale = stale_days(games, *stored)
         if not stale:
             return dg.SkipReason("what is stored is what the source says")

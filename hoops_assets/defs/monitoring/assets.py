@@ -4,16 +4,18 @@ import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball import predictions as p
-from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.lane import TABLE_IO, Lane
 from hoops_assets.defs.metadata import tell_rows
+from hoops_assets.defs.resources import SourcesResource
 from hoops_assets.store.schemas import TABLES
 
 STAGE = "monitoring"
 
 
 def assets(lane: Lane) -> list[dg.AssetsDefinition]:
-    @dg.asset(
-        **lane.table(STAGE, "scored_predictions", TABLES["scored_predictions"].description),
+    @lane.table(
+        STAGE,
+        "scored_predictions",
         ins={name: lane.input(name) for name in ("predictions", "results")},
     )
     def scored_predictions(
@@ -27,4 +29,28 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
             context, settled.assign(log_loss=log_losses(forecast, outcome), brier=brier_scores(forecast, outcome))
         )
 
-    return [scored_predictions]
+    return [scored_predictions, *_closing_odds(lane)]
+
+
+def _closing_odds(lane: Lane) -> list[dg.AssetsDefinition]:
+    """The market's closing line of a league that has a source of it. Nothing but judging may read it."""
+    if lane.league.sources.odds is None:
+        return []
+
+    @lane.asset(
+        STAGE,
+        "closing_odds",
+        TABLES["closing_odds"].description,
+        kinds={"deltalake", "pandas"},
+        io_manager_key=TABLE_IO,
+        deps=[dg.AssetDep(lane.key("results"), partition_mapping=dg.AllPartitionMapping())],
+    )
+    def closing_odds(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
+        read = sources.odds(lane.league, sources.games(lane.league).games)
+        assert read is not None
+        for note in read.notes:
+            context.log.info(note)
+        context.add_output_metadata({"refused_rows": len(read.rejected)})
+        return read.odds
+
+    return [closing_odds]

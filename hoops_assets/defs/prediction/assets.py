@@ -8,7 +8,6 @@ from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
 from hoops_assets.defs.resources import PredictionResource, RegistryResource, SourcesResource
 from hoops_assets.store.io_manager import TablesResource
-from hoops_assets.store.schemas import TABLES
 
 STAGE = "prediction"
 
@@ -16,8 +15,10 @@ STAGE = "prediction"
 def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     league = lane.league
 
-    @dg.asset(
-        **{**lane.table(STAGE, "predictions", TABLES["predictions"].description), "kinds": {"deltalake", "onnx"}},
+    @lane.table(
+        STAGE,
+        "predictions",
+        kinds=("deltalake", "onnx"),
         ins={"game_features": lane.input("game_features")},
         deps=[lane.key("challenger")],
     )
@@ -45,6 +46,6 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
             now=sources.clock(),
             zone=league.zone,
         )
-        return tell_rows(context, p.merge_predictions(stored, made))
+        return tell_rows(context, p.merge_predictions(stored, made, game_features["game_id"]))
 
     return [predictions]

@@ -12,6 +12,7 @@ from hoops_assets.services.registry.contract import ModelVersion
 from hoops_assets.services.training.code import code
 from hoops_assets.services.training.contract import TrainingJob, TrainingSet, train
 from hoops_assets.store.io_manager import TablesResource
+from hoops_assets.store.schemas import TABLES
 from hoops_assets.workloads.evaluation import Evaluation
 
 STAGE = "training"
@@ -37,10 +38,11 @@ def _training_set(lane: Lane) -> dg.AssetsDefinition:
     league = lane.league.name
     everything = dg.AllPartitionMapping()
 
-    @dg.asset(
-        **lane.asset(
-            STAGE, "training_set", {"deltalake", "pandas"}, "Features of all played games with labels, split by time."
-        ),
+    @lane.asset(
+        STAGE,
+        "training_set",
+        TABLES["training_set"].description,
+        kinds={"deltalake", "pandas"},
         deps=[dg.AssetDep(lane.key(name), partition_mapping=everything) for name in ("game_features", "results")],
     )
     def training_set(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult[TrainingSet]:
@@ -66,9 +68,7 @@ def _training_set(lane: Lane) -> dg.AssetsDefinition:
 def _candidate(lane: Lane, learner: str, about: str) -> dg.AssetsDefinition:
     league = lane.league.name
 
-    @dg.asset(
-        **lane.asset(STAGE, learner, {"scikitlearn", "onnx"}, about), ins={"training_set": lane.input("training_set")}
-    )
+    @lane.asset(STAGE, learner, about, kinds={"scikitlearn", "onnx"}, ins={"training_set": lane.input("training_set")})
     def candidate(
         context: dg.AssetExecutionContext,
         tables: TablesResource,
@@ -114,13 +114,11 @@ def _candidate(lane: Lane, learner: str, about: str) -> dg.AssetsDefinition:
 def _evaluation(lane: Lane, learner: str) -> dg.AssetsDefinition:
     league = lane.league.name
 
-    @dg.asset(
-        **lane.asset(
-            STAGE,
-            f"{learner}_evaluation",
-            {"scikitlearn"},
-            f"How {learner} does on seasons it has not seen, one after the other.",
-        ),
+    @lane.asset(
+        STAGE,
+        f"{learner}_evaluation",
+        f"How {learner} does on seasons it has not seen, one after the other.",
+        kinds={"scikitlearn"},
         ins={"training_set": lane.input("training_set"), "version": lane.input(learner)},
     )
     def evaluation(
@@ -154,13 +152,11 @@ def _evaluation(lane: Lane, learner: str) -> dg.AssetsDefinition:
 def _challenger(lane: Lane) -> dg.AssetsDefinition:
     league = lane.league.name
 
-    @dg.asset(
-        **lane.asset(
-            STAGE,
-            "challenger",
-            {"onnx"},
-            "The candidate with the lowest log loss on the validation games, and the evidence.",
-        ),
+    @lane.asset(
+        STAGE,
+        "challenger",
+        "The candidate with the lowest log loss on the validation games, and the evidence.",
+        kinds={"onnx"},
         ins={
             **{learner: lane.input(learner) for learner in CANDIDATES},
             **{f"{learner}_evaluation": lane.input(f"{learner}_evaluation") for learner in CANDIDATES},

@@ -28,6 +28,9 @@ from hoops_assets.store.faults import fault_point
 # MLflow's own defaults let an unreachable server hold a run for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+# What MLflow does to its own database is no news to the user of a mirror.
+for _noisy in ("mlflow", "alembic"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 ALIAS = "challenger"
 _DIGEST = "hoops.digest"

@@ -1,0 +1,104 @@
+"""Dagster's SQLite event log, with a batch of events stored in one transaction.
+
+What belongs here: the storage that runs launched by `hoops` write their events through. The files are those of
+`SqliteEventLogStorage`, which the UI and the daemon go on using; only the number of transactions differs. The stock
+class opens six connections and flushes four times for every day of every asset, which cost more than all else a
+backfill does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+
+from hoops_assets.store.faults import fault_point
+
+
+class BatchingEventLog(SqliteEventLogStorage):
+    """The event log of one instance, for one process that writes much.
+
+    Connections to the index and to the run in hand stay open between events.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: dict[str, Any] = {}
+        self._tables: set[str] = set()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> BatchingEventLog:
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Any]:
+        with self._db_lock, self._engine(shard).connect() as connection, connection.begin():
+            yield connection
+
+    def _engine(self, shard: str) -> Any:
+        if shard not in self._engines:
+            for other in [name for name in self._engines if name != INDEX_SHARD_NAME]:
+                self._engines.pop(other).dispose()
+            engine = create_engine(
+                self.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+            )
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            self._engines[shard] = engine
+        return self._engines[shard]
+
+    def has_table(self, table_name: str) -> bool:
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def dispose(self) -> None:
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
+        super().dispose()
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores events of assets of one run: one transaction in the run's file, one in the index."""
+        if {event.dagster_event_type for event in events} - ASSET_EVENTS or len({event.run_id for event in events}) > 1:
+            super().store_event_batch(events)
+            return
+        rows = [self._event_to_row(event) for event in events]
+        for row in rows:
+            fault_point(f"event.before:{row['dagster_event_type']}")
+        insert = SqlEventLogStorageTable.insert()
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(insert, rows)
+        with self.index_transaction() as connection:
+            returning = insert.returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
+            ids = connection.execute(returning, rows).scalars().all()
+            self._store_asset_event_tags(connection, events, ids)
+            # Of an asset only its last event is kept beside its key.
+            last = {event.get_dagster_event().asset_key: (event, id) for event, id in zip(events, ids, strict=True)}
+            for event, id in last.values():
+                self._store_asset_event(connection, event, id)
+        for row in rows:
+            fault_point(f"event.after:{row['dagster_event_type']}")
+
+    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
+        """Plans one evaluation of a range, which is what a check of a range gives.
+
+        The stock class plans one a day, each with the whole calendar in it (60 MB a season of the NBA), and none of them
+        is ever filled in.
+        """
+        planned: Any = event.get_dagster_event().event_specific_data
+        if planned.partitions_subset is not None and len(planned.partitions_subset) > 1:
+            whole = AssetCheckEvaluationPlanned(asset_key=planned.asset_key, check_name=planned.check_name)
+            event = event._replace(dagster_event=event.get_dagster_event()._replace(event_specific_data=whole))
+        super()._store_asset_check_evaluation_planned(event, event_id)
