@@ -59,12 +59,12 @@ def green(png: bytes) -> float:
 
 def challenger(dagster: Dagster, league: str) -> None:
     """The page of the challenger with its reliability."""
-    page = dagster.open_asset(league, "challenger", "overview", "log_loss_by_season")
+    page = dagster.open_asset(league, "challenger", "overview", "log_loss_by_season_plot")
     page.get_by_text("test log loss").wait_for()
     page.get_by_text(re.compile("ago$")).last.wait_for()
     page.wait_for_timeout(2000)
     save(page.screenshot(), "challenger.png")
-    dagster.open_plot("reliability")
+    dagster.open_plot("reliability_plot")
     page.wait_for_timeout(500)
     save(page.screenshot(), "reliability.png")
 

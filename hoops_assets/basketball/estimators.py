@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hoops_assets.basketball.features import FEATURES
+from hoops_assets.basketball.features import FEATURES, RATED, SIMPLE
 from hoops_assets.basketball.ratings import LOGIT_PER_POINT
 from hoops_assets.errors import ModelError
 
@@ -84,19 +84,19 @@ def elo() -> EloFormula:
 
 
 def logistic(C: float = 0.01) -> Pipeline:  # noqa: N803
-    """Logistic regression on the standardised features.
+    """Logistic regression on the standardised SIMPLE features.
 
     Args:
         C: inverse strength of the L2 penalty.
     """
     model = LogisticRegression(C=C, max_iter=1000)
-    return Pipeline([("columns", _columns(FEATURES, StandardScaler())), ("model", model)])
+    return Pipeline([("columns", _columns(SIMPLE, StandardScaler())), ("model", model)])
 
 
 def boosting(
     max_iter: int = 150, learning_rate: float = 0.05, max_leaf_nodes: int = 3, min_samples_leaf: int = 50
 ) -> Pipeline:
-    """Gradient boosting with small trees, monotonic where the direction is known.
+    """Gradient boosting with small trees on the SIMPLE features, monotonic where the direction is known.
 
     Args:
         max_iter: number of trees.
@@ -109,14 +109,37 @@ def boosting(
         learning_rate=learning_rate,
         max_leaf_nodes=max_leaf_nodes,
         min_samples_leaf=min_samples_leaf,
-        monotonic_cst=[MONOTONIC.get(name, 0) for name in FEATURES],
+        monotonic_cst=[MONOTONIC.get(name, 0) for name in SIMPLE],
         early_stopping=False,  # pyright: ignore[reportArgumentType]
         random_state=0,
     )
-    return Pipeline([("columns", _columns(FEATURES)), ("model", model)])
+    return Pipeline([("columns", _columns(SIMPLE)), ("model", model)])
 
 
-LEARNERS: dict[str, Learner] = {"base_rate": base_rate, "elo": elo, "logistic": logistic, "boosting": boosting}
+ENSEMBLE = ("post_season", "home_sentiment", "away_sentiment", "posts_difference", *RATED)
+"""What the ensemble sees: the expected margin knows form, rest, home advantage and neutral ground already."""
+
+
+def ensemble(C: float = 1.0) -> Pipeline:  # noqa: N803
+    """Two margin filters and the standings, weighed by a logistic regression.
+
+    Left out because it gave nothing on the NBA seasons 1994 to 2008: the mean with a calibrated ridge regression on the
+    margin (+-.00002 in log loss), `home_court`, and the SIMPLE features beside the rating (+.0002).
+
+    Args:
+        C: inverse strength of the L2 penalty.
+    """
+    model = LogisticRegression(C=C, max_iter=1000)
+    return Pipeline([("columns", _columns(ENSEMBLE, StandardScaler())), ("model", model)])
+
+
+LEARNERS: dict[str, Learner] = {
+    "base_rate": base_rate,
+    "elo": elo,
+    "logistic": logistic,
+    "boosting": boosting,
+    "ensemble": ensemble,
+}
 """Every learner by name, from the simplest on. Keyword arguments are its hyper-parameters."""
 
 

@@ -1,7 +1,7 @@
 """Features of a game: one row of numbers per fixture, known before its tip-off.
 
-What belongs here: the choice of features and how they come from team form and fan sentiment. Only `*_before` columns
-of team form are read.
+What belongs here: the choice of features and how they come from team form, game ratings and fan sentiment. Only `*_before`
+columns of team form are read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hoops_assets.basketball.games import FIXTURE_COLUMNS, GAMES
 from hoops_assets.basketball.league import REGULAR, League
 from hoops_assets.errors import ModelError
 
-FEATURES = (
+SIMPLE = (
     "elo_difference",  # rating points, home minus away, home advantage included unless neutral
     "home_court",  # 1, or 0 on neutral ground
     "post_season",  # 1 in every stage but the regular season
@@ -27,6 +27,17 @@ FEATURES = (
     "away_sentiment",
     "posts_difference",  # log(1 + posts), home minus away
 )
+"""What the simple learners see."""
+
+RATED = (
+    "margin_ratio",  # expected home margin over its standard deviation, mean of the two filters
+    "eliminated_difference",  # 1 if only the home side has no way left into the post-season, -1 if only the away side
+    "settled_difference",  # the same of a side whose rank is settled
+    "near_cut_difference",  # the same of a side that fights for the last places
+)
+"""What game ratings add, all 0 for two equal sides on neutral ground."""
+
+FEATURES = SIMPLE + RATED
 """Names and order of the model inputs. Every value is a float64 that float32 represents exactly."""
 
 FEATURE_TABLE = {
@@ -71,26 +82,42 @@ def _sentiment(fixtures: pd.DataFrame, sentiment: pd.DataFrame, side: str) -> tu
     return rows["mean_score"].astype("float64").fillna(0.0), rows["posts"].astype("float64").fillna(0.0)
 
 
+def _rated(fixtures: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame:
+    """Game ratings in the order of `fixtures`."""
+    indexed = ratings.set_index("game_id")
+    missing = ~fixtures["game_id"].isin(indexed.index)
+    if missing.any():
+        raise ModelError(
+            f"game_ratings lacks {int(missing.sum())} of {len(fixtures)} fixtures, the first is"
+            f" {fixtures.loc[missing, 'game_id'].iloc[0]}; materialise game_ratings for its day before game_features"
+        )
+    return indexed.loc[fixtures["game_id"]].reset_index(drop=True)
+
+
 def _shrunk(total: pd.Series, games: pd.Series) -> pd.Series:
     return total / (games + SHRINKAGE)
 
 
-def game_features(fixtures: pd.DataFrame, form: pd.DataFrame, sentiment: pd.DataFrame, league: League) -> pd.DataFrame:
+def game_features(
+    fixtures: pd.DataFrame, form: pd.DataFrame, ratings: pd.DataFrame, sentiment: pd.DataFrame, league: League
+) -> pd.DataFrame:
     """What a model sees of each fixture.
 
     Args:
         fixtures: columns `games.FIXTURE_COLUMNS`, one row a game.
         form: columns `form.FORM`; the two rows of every fixture are needed, others are ignored.
+        ratings: columns `game_ratings.GAME_RATINGS`; the row of every fixture is needed, others are ignored.
         sentiment: `game_id`, `team`, `posts` (number), `mean_score` (-1 to 1) and more; may be empty.
 
     Returns:
         Columns FEATURE_TABLE in the order of `fixtures`, index reset.
 
     Raises:
-        ModelError: a fixture has no team form.
+        ModelError: a fixture has no team form or no game ratings.
     """
     fixtures = fixtures[FIXTURE_COLUMNS].reset_index(drop=True)
     home, away = _side(fixtures, form, "home"), _side(fixtures, form, "away")
+    rated = _rated(fixtures, ratings)
     home_score, home_posts = _sentiment(fixtures, sentiment, "home")
     away_score, away_posts = _sentiment(fixtures, sentiment, "away")
     home_court = 1.0 - fixtures["neutral"].astype("float64")
@@ -101,6 +128,9 @@ def game_features(fixtures: pd.DataFrame, form: pd.DataFrame, sentiment: pd.Data
 
     def recent_wins(rows: pd.DataFrame, games: pd.Series) -> pd.Series:
         return _shrunk((rows["wins_10_before"].fillna(0.5) - 0.5) * games, games)
+
+    def stake_difference(name: str) -> pd.Series:
+        return rated[f"home_{name}"].astype("float64") - rated[f"away_{name}"].astype("float64")
 
     values = {
         "elo_difference": home["elo_before"] - away["elo_before"] + league.elo.home_advantage * home_court,
@@ -116,6 +146,11 @@ def game_features(fixtures: pd.DataFrame, form: pd.DataFrame, sentiment: pd.Data
         "home_sentiment": home_score,
         "away_sentiment": away_score,
         "posts_difference": np.log1p(home_posts) - np.log1p(away_posts),
+        "margin_ratio": (
+            rated["margin_mean"] / rated["margin_sd"] + rated["form_margin_mean"] / rated["form_margin_sd"]
+        )
+        / 2,
+        **{f"{name}_difference": stake_difference(name) for name in ("eliminated", "settled", "near_cut")},
     }
     features = pd.DataFrame({name: values[name].astype("float32").astype("float64") for name in FEATURES})
     return pd.concat([fixtures, features], axis=1)

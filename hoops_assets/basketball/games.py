@@ -103,6 +103,13 @@ def with_scores(fixtures: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     return fixtures[FIXTURE_COLUMNS].merge(scores, on="game_id", how="left", validate="one_to_one")
 
 
+def stacked(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The games of several frames of columns RESULT_COLUMNS as one, scores <NA> where unplayed."""
+    scores = {"home_score": "Int32", "away_score": "Int32"}
+    typed = [part[RESULT_COLUMNS].astype(scores) for part in parts]
+    return pd.concat([part for part in typed if len(part)] or typed[:1], ignore_index=True)
+
+
 def stale_days(games: pd.DataFrame, stored_fixtures: pd.DataFrame, stored_results: pd.DataFrame) -> list[date]:
     """Days on which what is stored differs from what the source says now, ascending.
 

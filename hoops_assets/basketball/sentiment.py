@@ -153,7 +153,8 @@ def team_sentiment(
     Args:
         posts: columns of POSTS, in any order; must hold every post of every fixture's window, once. Optional `weight`
             (float64): how many written posts a sampled one stands for (`store.post_buffer`). An iterable of such frames
-            is read once, one frame after the other, and of each post that counts some 40 bytes are kept.
+            is read once, one frame after the other; of each post that counts 33 bytes are kept (for a moment at the
+            end, some 150), whatever its length.
         fixtures: columns `basketball.games.FIXTURE_COLUMNS`.
         scorer: gives texts scores in [-1, 1]; is asked once per distinct text of a frame.
         zone: the league's.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-KNOWN = 1 << 17
+KNOWN = 1 << 16
 """Spellings remembered before all are forgotten."""
 
 _BATCH_TEXTS = 4096

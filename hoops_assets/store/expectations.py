@@ -38,6 +38,10 @@ _SPANS = {
     "home_sentiment": (-1, 1),
     "away_sentiment": (-1, 1),
     "posts_difference": (-20, 20),
+    "margin_ratio": (-10, 10),
+    "eliminated_difference": (-1, 1),
+    "settled_difference": (-1, 1),
+    "near_cut_difference": (-1, 1),
 }
 """Feature -> the least and greatest value that its definition allows."""
 

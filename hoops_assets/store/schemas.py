@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hoops_assets.basketball import features, form, sentiment
+from hoops_assets.basketball.game_ratings import GAME_RATINGS
 from hoops_assets.basketball.games import FIXTURES, RESULTS
 from hoops_assets.basketball.predictions import PREDICTIONS, SCORED_PREDICTIONS
 from hoops_assets.basketball.sentiment import POSTS
@@ -78,8 +79,14 @@ TABLES = {
             "One row per team and game: what was known before tip-off and after.",
         ),
         TableSpec(
+            "game_ratings",
+            GAME_RATINGS,
+            ("game_id",),
+            "The margin that the filters expect of a fixture, and what is at stake for its sides.",
+        ),
+        TableSpec(
             "fan_sentiment",
-            sentiment.SENTIMENT,
+            sentiment.FAN_SENTIMENT,
             ("game_id", "team"),
             "The mood of a team's fans in the window before tip-off.",
         ),

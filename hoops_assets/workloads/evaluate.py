@@ -15,9 +15,10 @@ import pandas as pd
 from hoops_assets.basketball.estimators import LEARNERS
 from hoops_assets.basketball.features import FEATURES, game_features
 from hoops_assets.basketball.form import extend_form
+from hoops_assets.basketball.game_ratings import game_ratings
 from hoops_assets.basketball.games import fixtures
 from hoops_assets.basketball.league import League
-from hoops_assets.basketball.sentiment import team_sentiment, vader_scorer
+from hoops_assets.basketball.sentiment import basketball_scorer, team_sentiment
 from hoops_assets.errors import ModelError
 from hoops_assets.judging.scoring import log_losses
 from hoops_assets.judging.walkforward import MIN_TRAINING_ROWS, Progress, report, walk_forward
@@ -71,8 +72,8 @@ def league_features(league: League, games: pd.DataFrame, posts: pd.DataFrame | N
     """
     scheduled = fixtures(games)
     form = extend_form(None, games, league)
-    sentiment = team_sentiment(posts, scheduled, vader_scorer(), league.zone) if posts is not None else pd.DataFrame()
-    features = game_features(scheduled, form, sentiment, league)
+    sentiment = team_sentiment(posts, scheduled, basketball_scorer(), league.zone) if posts is not None else pd.DataFrame()
+    features = game_features(scheduled, form, game_ratings(games, league), sentiment, league)
     return features.assign(home_win=(games["home_score"] > games["away_score"]).astype("boolean").to_numpy())
 
 

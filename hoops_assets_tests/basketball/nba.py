@@ -10,6 +10,7 @@ import pandas as pd
 
 from hoops_assets.basketball.features import game_features
 from hoops_assets.basketball.form import extend_form
+from hoops_assets.basketball.game_ratings import game_ratings
 from hoops_assets.basketball.league import League
 from hoops_assets.sources.leagues import new_league
 from hoops_assets.sources.open import open_games
@@ -28,7 +29,7 @@ def history(folder: Path) -> tuple[League, pd.DataFrame]:
 def features(folder: Path) -> pd.DataFrame:
     """`game_features` of all those games, with `home_win`."""
     league, games = history(folder)
-    out = game_features(games, extend_form(None, games, league), pd.DataFrame(), league)
+    out = game_features(games, extend_form(None, games, league), game_ratings(games, league), pd.DataFrame(), league)
     return out.assign(home_win=(games["home_score"] > games["away_score"]).astype("boolean"))
 
 

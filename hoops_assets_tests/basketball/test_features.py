@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hoops_assets.basketball.features import FEATURE_TABLE, FEATURES, MAX_REST, SHRINKAGE, game_features
 from hoops_assets.basketball.form import extend_form
+from hoops_assets.basketball.game_ratings import GAME_RATINGS, game_ratings
 from hoops_assets.errors import ModelError
 from hoops_assets_tests.basketball.schedules import FIRST_DAY, LEAGUE, games_of, schedules
 
@@ -18,7 +19,7 @@ NO_POSTS = pd.DataFrame({"game_id": [], "team": [], "posts": [], "mean_score": [
 
 def features_of(rows, sentiment=NO_POSTS):
     games = games_of(rows)
-    return game_features(games, extend_form(None, games, LEAGUE), sentiment, LEAGUE)
+    return game_features(games, extend_form(None, games, LEAGUE), game_ratings(games, LEAGUE), sentiment, LEAGUE)
 
 
 @given(schedules)
@@ -43,8 +44,11 @@ def test_only_what_was_known_before_the_game_is_read(rows):
     games = games_of(rows)
     form = extend_form(None, games, LEAGUE)
     blind = form.drop(columns=[name for name in form if name.endswith("_after") or name == "played"])
+    ratings = game_ratings(games, LEAGUE)
     pd.testing.assert_frame_equal(
-        game_features(games, blind, NO_POSTS, LEAGUE), game_features(games, form, NO_POSTS, LEAGUE), check_exact=True
+        game_features(games, blind, ratings, NO_POSTS, LEAGUE),
+        game_features(games, form, ratings, NO_POSTS, LEAGUE),
+        check_exact=True,
     )
 
 
@@ -87,7 +91,35 @@ def test_a_fixture_without_team_form_is_named():
     games = games_of([(1, "ANN", "BEA", 4, False), (2, "CAT", "DOT", 4, False)])
     form = extend_form(None, games.head(1), LEAGUE)
     with pytest.raises(ModelError, match=r"1 of 2 fixtures.*CAT\.DOT"):
-        game_features(games, form, NO_POSTS, LEAGUE)
+        game_features(games, form, game_ratings(games, LEAGUE), NO_POSTS, LEAGUE)
+
+
+def test_a_fixture_without_game_ratings_is_named():
+    games = games_of([(1, "ANN", "BEA", 4, False), (2, "CAT", "DOT", 4, False)])
+    ratings = game_ratings(games.head(1), LEAGUE)
+    with pytest.raises(ModelError, match=r"game_ratings lacks 1 of 2 fixtures.*CAT\.DOT"):
+        game_features(games, extend_form(None, games, LEAGUE), ratings, NO_POSTS, LEAGUE)
+
+
+def test_what_is_at_stake_counts_for_the_home_side_and_against_the_away_side():
+    games = games_of([(1, "ANN", "BEA", 4, False)])
+    for side, sign in (("home", 1.0), ("away", -1.0)):
+        ratings = game_ratings(games, LEAGUE).assign(**{f"{side}_settled": True})
+        features = game_features(games, extend_form(None, games, LEAGUE), ratings, NO_POSTS, LEAGUE)
+        assert features.loc[0, ["eliminated_difference", "settled_difference", "near_cut_difference"]].tolist() == [
+            0.0,
+            sign,
+            0.0,
+        ]
+
+
+def test_the_margin_ratio_is_the_mean_of_both_filters():
+    games = games_of([(1, "ANN", "BEA", 4, False)])
+    margins = {"margin_mean": 4.0, "margin_sd": 8.0, "form_margin_mean": 2.5, "form_margin_sd": 10.0}
+    ratings = game_ratings(games, LEAGUE).assign(**margins)
+    assert set(margins) < set(GAME_RATINGS)
+    features = game_features(games, extend_form(None, games, LEAGUE), ratings, NO_POSTS, LEAGUE)
+    assert features["margin_ratio"].tolist() == [0.375]
 
 
 @given(schedules, schedules, st.integers(0, 25))

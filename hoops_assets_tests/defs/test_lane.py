@@ -28,7 +28,7 @@ from hoops_assets_tests.defs.stated import Altered
 from hoops_assets_tests.launch import small_league as small
 
 BY_DAY = (
-    "fixtures", "results", "fan_posts", "team_form", "fan_sentiment", "game_features", "predictions",
+    "fixtures", "results", "fan_posts", "team_form", "game_ratings", "fan_sentiment", "game_features", "predictions",
     "scored_predictions",
 )  # fmt: skip
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -195,7 +195,7 @@ def test_all_candidates_are_registered_and_the_best_on_validation_is_the_challen
 @pytest.mark.parametrize("name", ["challenger", *(f"{learner}_evaluation" for learner in CANDIDATES)])
 def test_a_person_can_look_at_the_evidence(name: str, lane: Launch) -> None:
     told = lane.told(name)
-    for plot in ("reliability", "log_loss_by_season"):
+    for plot in ("reliability_plot", "log_loss_by_season_plot"):
         head, _, image = told[plot].value.removesuffix(")").partition("base64,")
         assert head == "![plot](data:image/png;"
         assert base64.b64decode(image, validate=True).startswith(b"\x89PNG")
@@ -297,7 +297,7 @@ def test_a_range_that_begins_in_the_middle_gives_the_features_of_the_whole(lane:
     middle = lane.days[len(lane.days) // 2 :]
     late = Launch.of(small.make_home(tmp_path))
     assert late.run("fixtures", "results", "fan_posts", first=lane.days[0], last=lane.days[-1]).success
-    result = late.run("team_form", "fan_sentiment", "game_features", first=middle[0], last=middle[-1])
+    result = late.run("team_form", "game_ratings", "fan_sentiment", "game_features", first=middle[0], last=middle[-1])
     assert result.success, "neither history nor the days before were materialised"
     whole = lane.table("game_features")
     pd.testing.assert_frame_equal(
@@ -323,7 +323,7 @@ def other_scores(home: Path, home_score: int, away_score: int, day: date) -> Lau
 def test_a_critical_failure_stops_what_comes_after_and_names_the_day(lane: Launch, tmp_path: Path) -> None:
     first, bad, last = lane.days[:3]
     tied = other_scores(small.make_home(tmp_path), 88, 88, bad)
-    result = tied.run("fixtures", "results", "team_form", "game_features", first=first, last=last)
+    result = tied.run("fixtures", "results", "team_form", "game_ratings", "game_features", first=first, last=last)
     assert not result.success
     (evaluation,) = result.get_asset_check_evaluations()
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)

@@ -9,6 +9,7 @@ import pytest
 from hoops_assets.basketball.estimators import LEARNERS
 from hoops_assets.basketball.features import FEATURES, game_features
 from hoops_assets.basketball.form import extend_form
+from hoops_assets.basketball.game_ratings import game_ratings
 from hoops_assets.judging.walkforward import report, walk_forward
 from hoops_assets_tests.basketball import nba
 
@@ -46,6 +47,13 @@ def test_the_logistic_beats_elo_with_the_interval_clear_of_zero(judged):
     assert pair["high"] < 0 and pair["brier_high"] < 0
 
 
+def test_the_ensemble_beats_the_simple_learners_as_required(judged):
+    assert judged[0]["ensemble"]["log_loss"] <= 0.5955
+    pairs = {row["against"]: row for row in judged[1] if row["learner"] == "ensemble"}
+    assert pairs["logistic"]["log_loss_difference"] <= -0.0005 and pairs["logistic"]["high"] < 0
+    assert pairs["boosting"]["high"] < 0 and pairs["elo"]["high"] < 0
+
+
 def test_permuting_every_score_from_a_day_on_moves_no_forecast_up_to_and_including_that_day(real_data):
     league, games = nba.history(real_data)
     games = games[games["season"].between(2000, 2011)].reset_index(drop=True)
@@ -56,7 +64,8 @@ def test_permuting_every_score_from_a_day_on_moves_no_forecast_up_to_and_includi
     permuted.loc[future, scores] = games.loc[np.random.default_rng(0).permutation(future), scores].to_numpy()
 
     def rebuilt(games):
-        features = game_features(games, extend_form(None, games, league), pd.DataFrame(), league)
+        ratings = game_ratings(games, league)
+        features = game_features(games, extend_form(None, games, league), ratings, pd.DataFrame(), league)
         return features, forecast(features, games["home_score"] > games["away_score"], [2009, 2010, 2011])
 
     (features, forecasts), (other_features, other) = rebuilt(games), rebuilt(permuted)
@@ -64,7 +73,8 @@ def test_permuting_every_score_from_a_day_on_moves_no_forecast_up_to_and_includi
     pd.testing.assert_frame_equal(features[known], other_features[known], check_exact=True)
     pd.testing.assert_frame_equal(forecasts[known], other[known], check_exact=True)
     later = (games["day"] > now).to_numpy()
-    assert (forecasts.loc[later, "logistic"] != other.loc[later, "logistic"]).mean() > 0.9
+    for name in ("logistic", "ensemble"):
+        assert (forecasts.loc[later, name] != other.loc[later, name]).mean() > 0.9
 
 
 def test_a_rating_that_knows_the_games_own_result_sets_off_the_alarm(real_data):
@@ -74,9 +84,9 @@ def test_a_rating_that_knows_the_games_own_result_sets_off_the_alarm(real_data):
     games = games[games["season"].between(2004, 2010)].reset_index(drop=True)
     form = extend_form(None, games, league)
     leaking = form.assign(elo_before=form["elo_after"])
-    forecasts = {}
+    forecasts, ratings = {}, game_ratings(games, league)
     for name, used in (("elo", form), ("logistic", leaking)):
-        features = game_features(games, used, pd.DataFrame(), league)
+        features = game_features(games, used, ratings, pd.DataFrame(), league)
         forecasts[name] = walk_forward(
             features[list(FEATURES)],
             games["home_score"] > games["away_score"],

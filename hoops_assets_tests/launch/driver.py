@@ -13,6 +13,8 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,7 +54,9 @@ class Driver:
         request = {"home": str(home), "what": what, "fault": fault, "options": options}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        assert answer, "the server has ended, its last words are above"
+        return int(answer)
 
 
 # -- what a child can do ----------------------------------------------------------------------------------------------
@@ -133,6 +137,9 @@ class _NoTables:
     def __init__(self, root: str) -> None:
         pass
 
+    def exists(self, league: str, table: str) -> bool:
+        return table in self.kept
+
     def read(self, league: str, table: str, *, columns: list[str] | None = None, **_: Any) -> Any:
         from hoops_assets.store.schemas import TABLES
 
@@ -142,17 +149,6 @@ class _NoTables:
     def overwrite(self, league: str, table: str, frame: Any, **_: Any) -> int:
         self.kept[table] = frame
         return 0
-
-
-def _without_flushing() -> None:
-    """What a kill leaves does not depend on flushing to disk, only on the order of writes; flushing costs seconds."""
-    import sqlalchemy as db
-
-    @db.event.listens_for(db.Engine, "connect")
-    def _connected(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
-
-    os.fsync = lambda descriptor: None
 
 
 def _with_one_engine_a_file() -> None:
@@ -170,12 +166,16 @@ def _with_one_engine_a_file() -> None:
 
 
 def _name_events() -> None:
-    """Fault points before and after Dagster stores an event, by its type: `event.before:ASSET_MATERIALIZATION`."""
+    """Fault points around the storing of an event, by its type, and around what Dagster writes of it to its index.
+
+    `event.before:ASSET_MATERIALIZATION`, `event.after:INDEX`. An event of an asset stands in the run's file before it
+    stands in the index, so that `event.before:INDEX` is a death between the two.
+    """
     from dagster._core.storage.event_log import SqliteEventLogStorage
 
     from hoops_assets.store.faults import fault_point
 
-    store = SqliteEventLogStorage.store_event
+    store, transaction = SqliteEventLogStorage.store_event, SqliteEventLogStorage.index_transaction
 
     def store_event(self: SqliteEventLogStorage, event: Any) -> None:
         kind = event.dagster_event.event_type_value if event.is_dagster_event else "LOG"
@@ -183,7 +183,15 @@ def _name_events() -> None:
         store(self, event)
         fault_point(f"event.after:{kind}")
 
+    @contextmanager
+    def index_transaction(self: SqliteEventLogStorage) -> Iterator[Any]:
+        fault_point("event.before:INDEX")
+        with transaction(self) as connection:
+            yield connection
+        fault_point("event.after:INDEX")
+
     SqliteEventLogStorage.store_event = store_event  # type: ignore[method-assign]
+    SqliteEventLogStorage.index_transaction = index_transaction  # type: ignore[method-assign,assignment]
 
 
 def _child(request: dict[str, Any]) -> None:
@@ -205,10 +213,17 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    _without_flushing()
-    _with_one_engine_a_file()
-    _name_events()
-    _warm(Path(os.environ["HOOPS_HOME"]))
+    from hoops_assets_tests.launch import small_league as small
+
+    with small.without_flushing():
+        _with_one_engine_a_file()
+        _name_events()
+        _warm(Path(os.environ["HOOPS_HOME"]))
+        _answer()
+    os._exit(0)
+
+
+def _answer() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -217,7 +232,6 @@ def _serve() -> None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
-    os._exit(0)
 
 
 if __name__ == "__main__":

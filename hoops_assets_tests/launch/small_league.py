@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import dagster as dg
 import pandas as pd
+import sqlalchemy as db
 
 from hoops_assets.settings import Settings
 from hoops_assets.store.delta import DeltaStore
@@ -98,3 +103,18 @@ def unfinished(home: Path) -> list[str]:
 
 def settings(home: Path, now: str = NOW) -> Settings:
     return Settings(home=home, now=pd.Timestamp(now).to_pydatetime(), mlflow_tracking_uri="")
+
+
+@contextmanager
+def without_flushing() -> Iterator[None]:
+    """What a kill leaves does not depend on flushing to disk, only on the order of writes; flushing costs seconds."""
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    db.event.listen(db.Engine, "connect", connected)
+    try:
+        with mock.patch("os.fsync"):
+            yield
+    finally:
+        db.event.remove(db.Engine, "connect", connected)

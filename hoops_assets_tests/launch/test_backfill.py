@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from hoops_assets.basketball.games import FIXTURE_COLUMNS
 from hoops_assets.errors import HoopsError, StoreError
 from hoops_assets.launch.instance import HOST_TAG, PID_TAG, fail_dead_runs, own_process_tags
 from hoops_assets.launch.lanes import BackfillReport, Lanes
 from hoops_assets.settings import Settings
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.expectations import Finding
+from hoops_assets_tests.launch import small_league as small
 
 LEAGUE = """\
 name: tiny
@@ -51,9 +55,20 @@ FIRST, SECOND = (2023, 3), (2024, 2)
 Told = list[tuple[int, str]]
 
 
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Nothing is left in the environment, nothing is flushed, and tables are not validated: that takes the most time."""
+    with (
+        mock.patch.dict(os.environ),
+        mock.patch("hoops_assets.store.expectations.validate", return_value=[]),
+        small.without_flushing(),
+    ):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def own_environment() -> Iterator[None]:
-    with mock.patch.dict(os.environ):
+def apart() -> Iterator[None]:
+    with _apart():
         yield
 
 
@@ -62,8 +77,6 @@ class World:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        (home / "leagues").mkdir(parents=True)
-        self.write_league(LEAGUE)
         self.games = dict(GAMES)
 
     def write_league(self, text: str) -> None:
@@ -100,7 +113,30 @@ def expected(games: dict[str, tuple[int, int]]) -> dict[str, int]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+    """Nothing is done yet."""
+    (tmp_path / "leagues").mkdir()
+    world = World(tmp_path)
+    world.write_league(LEAGUE)
+    return world
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("finished") / "home"
+    (home / "leagues").mkdir(parents=True)
+    with _apart():
+        world = World(home)
+        world.write_league(LEAGUE)
+        world.backfill()
+    return home.rename(home.with_name("copy"))
+
+
+@pytest.fixture
+def done(finished: Path) -> Iterator[World]:
+    """Both seasons are ingested. Always in the same folder, since a league knows its files by their path."""
+    home = shutil.copytree(finished, finished.with_name("home"))
+    yield World(home)
+    shutil.rmtree(home)
 
 
 DONE: Told = [(2023, "done"), (2024, "done")]
@@ -114,7 +150,11 @@ def test_a_backfill_goes_season_by_season_and_does_nothing_twice(world: World) -
     heard: list[tuple[int, str, int, int]] = []
     report = world.backfill(tell=lambda span, number, total: heard.append((span.season, span.state, number, total)))
     assert [(span.season, span.days) for span in report.spans] == [FIRST, SECOND]
-    assert [heard[0], heard[1], heard[-1]] == [(2023, "due", 1, 2), (2023, "materialised", 1, 2), (2024, "materialised", 2, 2)]
+    assert [heard[0], heard[1], heard[-1]] == [
+        (2023, "due", 1, 2),
+        (2023, "materialised", 1, 2),
+        (2024, "materialised", 2, 2),
+    ]
     assert world.points() == expected(GAMES)
     versions = [world.store.version("tiny", table) for table in ("results", "fixtures")]
     assert versions == [2, 2], "one commit a season after the one that made the table"
@@ -125,39 +165,35 @@ def test_a_backfill_goes_season_by_season_and_does_nothing_twice(world: World) -
 
 
 def test_seasons_before_the_first_one_stand_in_history(world: World) -> None:
-    world.backfill(stages=("ingest", "features"), **{"start": date(2023, 11, 1)})
+    world.backfill(stages=("ingest", "features"), start=date(2023, 11, 1))
     assert world.store.read("tiny", "history")["day"].tolist() == [date(2021, 12, 1)]
 
 
-def test_a_changed_result_makes_its_season_and_the_later_ones_due_again(world: World) -> None:
-    world.backfill()
-    world.games["2023-11-05"] = (120, 103)
-    assert world.told() == [(2023, "done"), (2024, "materialised")]
-    world.games["2023-02-10"] = (90, 104)
-    assert world.told() == MADE
-    assert world.points() == expected(world.games)
-    assert world.told() == DONE
+def test_a_changed_result_makes_its_season_and_the_later_ones_due_again(done: World) -> None:
+    done.games["2023-11-05"] = (120, 103)
+    assert done.told() == [(2023, "done"), (2024, "materialised")]
+    done.games["2023-02-10"] = (90, 104)
+    assert done.told() == MADE
+    assert done.points() == expected(done.games)
+    assert done.told() == DONE
 
 
-def test_a_result_that_was_changed_back_is_due_again(world: World) -> None:
-    world.backfill()
-    world.games["2023-11-05"] = (120, 103)
-    world.backfill()
-    world.games = dict(GAMES)
-    assert world.told() == [(2023, "done"), (2024, "materialised")]
-    assert world.points() == expected(GAMES)
+def test_a_result_that_was_changed_back_is_due_again(done: World) -> None:
+    done.games["2023-11-05"] = (120, 103)
+    done.backfill()
+    done.games = dict(GAMES)
+    assert done.told() == [(2023, "done"), (2024, "materialised")]
+    assert done.points() == expected(GAMES)
 
 
-def test_another_rule_of_the_league_makes_everything_due_again(world: World) -> None:
-    world.backfill()
-    world.write_league(LEAGUE + "elo: {k: 30}\n")
-    assert world.told() == MADE
+def test_another_rule_of_the_league_makes_everything_due_again(done: World) -> None:
+    done.write_league(LEAGUE + "elo: {k: 30}\n")
+    assert done.told() == MADE
 
 
-def test_stages_are_done_or_due_each_for_itself(world: World) -> None:
-    world.backfill()
-    assert world.told(stages=("monitoring",)) == MADE
-    assert world.told() == DONE
+def test_stages_are_done_or_due_each_for_itself(done: World) -> None:
+    assert done.told(stages=("monitoring",)) == MADE
+    assert done.told() == DONE
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------
@@ -192,14 +228,13 @@ def test_a_league_that_has_not_begun_says_when_it_does(world: World) -> None:
 # -- the calendar changes ---------------------------------------------------------------------------------------------
 
 
-def test_a_new_game_day_gets_its_partition_and_a_cancelled_one_loses_its_rows(world: World) -> None:
-    world.backfill()
-    del world.games["2022-11-03"]
-    world.games["2022-11-04"] = (77, 70)
-    report = world.backfill()
+def test_a_new_game_day_gets_its_partition_and_a_cancelled_one_loses_its_rows(done: World) -> None:
+    del done.games["2022-11-03"]
+    done.games["2022-11-04"] = (77, 70)
+    report = done.backfill()
     assert [span.days for span in report.spans] == [3, 2]
-    assert world.points() == expected(world.games)
-    assert world.store.read("tiny", "fixtures")["day"].astype(str).tolist() == list(expected(world.games))
+    assert done.points() == expected(done.games)
+    assert done.store.read("tiny", "fixtures")["day"].astype(str).tolist() == list(expected(done.games))
 
 
 def test_a_game_put_off_within_the_season_moves(world: World) -> None:
@@ -221,7 +256,7 @@ def test_a_game_put_off_within_the_season_moves(world: World) -> None:
 def _fails_in_2024(games: pd.DataFrame) -> pd.DataFrame:
     if (games["season"] == 2024).any():
         raise StoreError("the disk is full")
-    return pd.DataFrame(games)
+    return games[FIXTURE_COLUMNS]
 
 
 def test_a_failed_season_stops_with_the_reason_and_is_due_again(world: World) -> None:
@@ -231,7 +266,8 @@ def test_a_failed_season_stops_with_the_reason_and_is_due_again(world: World) ->
     assert [(span.season, span.state) for span in report.spans] == [(2023, "materialised"), (2024, "failed")]
     assert report.failed
     assert report.spans[-1].error == "tiny/fixtures: the disk is full"
-    assert list(world.points()) == [day for day in expected(GAMES) if day < "2023-07-01"]
+    stored = world.store.read("tiny", "fixtures")["day"].astype(str)
+    assert stored.tolist() == [day for day in expected(GAMES) if day < "2023-07-01"]
     assert world.told(now="2025-08-01") == [(2023, "done"), (2024, "materialised"), (2025, "materialised")]
     assert world.points() == expected(world.games)
 
@@ -246,15 +282,14 @@ def test_a_failed_check_stops_with_its_words(world: World) -> None:
     assert world.told() == MADE
 
 
-def test_after_a_failed_run_an_earlier_success_counts_no_more(world: World) -> None:
+def test_after_a_failed_run_an_earlier_success_counts_no_more(done: World) -> None:
     """It may have overwritten some of the tables before it failed."""
-    world.backfill()
     with mock.patch("hoops_assets.basketball.games.fixtures", _fails_in_2024):
-        world.games["2023-11-05"] = (120, 103)
-        world.backfill()
-    world.games = dict(GAMES)
-    assert world.told() == [(2023, "done"), (2024, "materialised")]
-    assert world.points() == expected(GAMES)
+        done.games["2023-11-05"] = (120, 103)
+        done.backfill()
+    done.games = dict(GAMES)
+    assert done.told() == [(2023, "done"), (2024, "materialised")]
+    assert done.points() == expected(GAMES)
 
 
 # -- the dead ---------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from hoops_assets.basketball.features import game_features
 from hoops_assets.basketball.form import extend_form
+from hoops_assets.basketball.game_ratings import game_ratings
 from hoops_assets.basketball.games import fixtures, results, with_game_ids
 from hoops_assets.basketball.league import League, Sources
 from hoops_assets.basketball.sentiment import SENTIMENT
@@ -265,7 +266,7 @@ def made_features(folder: Path, odds: list[str]) -> pd.DataFrame:
 
     read = open_games(of).read(datetime(2020, 1, 1, tzinfo=UTC)).games
     empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in SENTIMENT.items()})
-    features = game_features(fixtures(read), extend_form(None, read, of), empty, of)
+    features = game_features(fixtures(read), extend_form(None, read, of), game_ratings(read, of), empty, of)
     return training_set(features, results(read))
 
 

@@ -52,7 +52,8 @@ def test_an_unchanged_calendar_is_not_written_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"days": []}', '{"days": ["2024-13-01"], "seasons": {}}', '{"days": [], "seasons": {"x": 1}}']
+    "content",
+    ["", "{", "[]", '{"days": []}', '{"days": ["2024-13-01"], "seasons": {}}', '{"days": [], "seasons": {"x": 1}}'],
 )
 def test_a_damaged_calendar_says_what_to_do_and_is_written_anew(tmp_path: Path, content: str) -> None:
     path = calendar_path(tmp_path, "l")

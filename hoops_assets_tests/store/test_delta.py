@@ -149,7 +149,9 @@ def _nullable(dtype: str) -> str:
 
 def test_every_float_comes_back_bit_by_bit(store: DeltaStore) -> None:
     values = [0.1, 1 / 3, -0.0, 5e-324, 1.7976931348623157e308, float("inf"), np.nan]
-    frame = pd.concat([TABLES["scored_predictions"].empty(), pd.DataFrame({"game_id": [str(n) for n in range(len(values))]})])
+    frame = pd.concat(
+        [TABLES["scored_predictions"].empty(), pd.DataFrame({"game_id": [str(n) for n in range(len(values))]})]
+    )
     frame = frame.assign(
         season=2024, day=DAYS[0], home="A", away="B", neutral=False, stage="regular", version=1, learner="elo",
         home_win_probability=values, backfilled=False, home_win=True, log_loss=values, brier=values,
@@ -316,9 +318,9 @@ from datetime import date, timedelta
 from hoops_assets.errors import StoreError
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets_tests.store.frames import results
-root, points, start, wide, at = sys.argv[1], int(sys.argv[2]), date.fromisoformat(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
-store = DeltaStore(root)
-time.sleep(max(0.0, at - time.time()))
+points, wide, start = int(sys.argv[2]), int(sys.argv[4]), date.fromisoformat(sys.argv[3])
+store = DeltaStore(sys.argv[1])
+time.sleep(max(0.0, float(sys.argv[5]) - time.time()))
 for number in range(12):
     days = [start + timedelta(days=wide * number + offset) for offset in range(wide)]
     try:

@@ -12,7 +12,7 @@ from hoops_assets.basketball.league import League
 from hoops_assets.store.expectations import SUITES, Finding, validate
 from hoops_assets.store.schemas import TABLES
 
-DAYS = [date(2024, 1, 1) + timedelta(days=number // 2) for number in range(60)]
+DAYS = [date(2024, 1, 1) + timedelta(days=number // 2) for number in range(90)]
 LEAGUE = League.model_validate(
     {
         "name": "tiny",

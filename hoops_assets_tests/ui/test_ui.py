@@ -15,13 +15,13 @@ from hoops_assets_tests.ui.served import LEAGUES, NOW, STAGES, Up, partitions
 TODAY = datetime.fromisoformat(NOW).date()
 TABLES = {
     "ingest": {"fixtures", "results", "fan_posts"},
-    "features": {"team_form", "fan_sentiment", "game_features"},
+    "features": {"team_form", "game_ratings", "fan_sentiment", "game_features"},
     "prediction": {"predictions"},
     "monitoring": {"scored_predictions"},
 }
 """The assets that have a partition per game day."""
 
-CANDIDATES = {"base_rate", "elo", "logistic", "boosting"}
+CANDIDATES = {"base_rate", "elo", "logistic", "boosting", "ensemble"}
 WHOLE = {
     "ingest": {"history"},
     "training": {"training_set", "challenger", *CANDIDATES, *(f"{one}_evaluation" for one in CANDIDATES)},
@@ -98,12 +98,12 @@ def test_a_day_shows_how_many_rows_it_has(up: Up, dagster: Dagster, table: str, 
 def test_the_challenger_shows_its_evidence_and_its_plots(up: Up, dagster: Dagster) -> None:
     version = LocalRegistry(up.home / "registry").challenger("atlantic")
     assert version
-    page = dagster.open_asset("atlantic", "challenger", "overview", "log_loss_by_season")
+    page = dagster.open_asset("atlantic", "challenger", "overview", "log_loss_by_season_plot")
     assert page.get_by_role("row", name=re.compile("^version")).inner_text().split()[-1] == str(version.version)
     assert page.get_by_role("row", name=re.compile("^learner")).first.inner_text().split()[-1] == version.learner
     candidates = page.get_by_role("row", name="candidates").inner_text()
     assert all(learner in candidates for learner in CANDIDATES)
-    for key in ("reliability", "log_loss_by_season"):
+    for key in ("reliability_plot", "log_loss_by_season_plot"):
         assert dagster.open_plot(key) == ("data", 600)
         dagster.close_plot()
 

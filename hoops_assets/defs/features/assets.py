@@ -7,6 +7,7 @@ import pandas as pd
 
 from hoops_assets.basketball import games as g
 from hoops_assets.basketball.form import STATE, extend_form, has_gap
+from hoops_assets.basketball.game_ratings import game_ratings as rate_games
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
 from hoops_assets.defs.resources import SourcesResource
@@ -44,6 +45,31 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
 
     @lane.table(
         STAGE,
+        "game_ratings",
+        ins={"fixtures": lane.input("fixtures"), "results": lane.input("results")},
+        deps=[dg.AssetDep(lane.key("game_ratings"), partition_mapping=_YESTERDAY), lane.key("history")],
+    )
+    def game_ratings(
+        context: dg.AssetExecutionContext,
+        tables: TablesResource,
+        sources: SourcesResource,
+        fixtures: pd.DataFrame,
+        results: pd.DataFrame,
+    ) -> pd.DataFrame:
+        first, store = days_of(context)[0], tables.store
+        earlier = store.read(league.name, "fixtures", before=first)
+        if not store.exists(league.name, "history") or has_gap(earlier, lane.game_days_since_start(), first):
+            context.log.info(f"not every game day before {first} is materialised: ratings rest on the source's games")
+            games = sources.games(league).games
+            past = [games[games["day"] < first]]
+        else:
+            played = store.read(league.name, "results", before=first)
+            past = [store.read(league.name, "history", before=first), g.with_scores(earlier, played)]
+        games = g.stacked([*past, g.with_scores(fixtures, results)])
+        return tell_rows(context, rate_games(games, league, first))
+
+    @lane.table(
+        STAGE,
         "fan_sentiment",
         kinds=("deltalake", "vader"),
         ins={"fixtures": lane.input("fixtures")},
@@ -52,23 +78,31 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     def fan_sentiment(
         context: dg.AssetExecutionContext, tables: TablesResource, fixtures: pd.DataFrame
     ) -> pd.DataFrame:
-        from hoops_assets.basketball.sentiment import WINDOW_HOURS, team_sentiment, vader_scorer
+        from hoops_assets.basketball import sentiment
 
-        days = days_of(context)
-        reach = timedelta(hours=WINDOW_HOURS) + timedelta(days=1)
-        posts = tables.store.read(league.name, "fan_posts", first=days[0] - reach, last=days[-1])
-        return tell_rows(context, team_sentiment(posts, fixtures, vader_scorer(), league.zone))
+        first, store = days_of(context)[0], tables.store
+        since = first - timedelta(days=sentiment.USUAL_DAYS)
+        reach = timedelta(hours=sentiment.WINDOW_HOURS) + timedelta(days=1)
+        posts = store.read(league.name, "fan_posts", first=since - reach, last=days_of(context)[-1])
+        earlier = store.read(league.name, "fixtures", first=since, before=first)
+        known = pd.concat([earlier, fixtures], ignore_index=True) if len(earlier) else fixtures
+        scorer = sentiment.basketball_scorer()
+        return tell_rows(context, sentiment.fan_sentiment(posts, known, first, scorer, league.zone))
 
     @lane.table(
         STAGE,
         "game_features",
-        ins={name: lane.input(name) for name in ("fixtures", "team_form", "fan_sentiment")},
+        ins={name: lane.input(name) for name in ("fixtures", "team_form", "game_ratings", "fan_sentiment")},
     )
     def game_features(
-        context: dg.AssetExecutionContext, fixtures: pd.DataFrame, team_form: pd.DataFrame, fan_sentiment: pd.DataFrame
+        context: dg.AssetExecutionContext,
+        fixtures: pd.DataFrame,
+        team_form: pd.DataFrame,
+        game_ratings: pd.DataFrame,
+        fan_sentiment: pd.DataFrame,
     ) -> pd.DataFrame:
         from hoops_assets.basketball import features
 
-        return tell_rows(context, features.game_features(fixtures, team_form, fan_sentiment, league))
+        return tell_rows(context, features.game_features(fixtures, team_form, game_ratings, fan_sentiment, league))
 
-    return [team_form, fan_sentiment, game_features]
+    return [team_form, game_ratings, fan_sentiment, game_features]

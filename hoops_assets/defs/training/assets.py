@@ -21,8 +21,12 @@ CANDIDATES = {
     "elo": "The published Elo formula on team ratings, nothing fitted.",
     "logistic": "Logistic regression on ratings, rest and recent form.",
     "boosting": "Gradient boosting on the same features.",
+    "ensemble": "Two Kalman filters on the margin and what is at stake in the standings.",
 }
 """Learner -> what it is; every league trains them all."""
+
+PAIRED = ["learner", "against", "n", "log_loss_difference", "low", "high"]
+"""Columns of the paired comparison that people are shown."""
 
 
 def assets(lane: Lane) -> list[dg.AssetsDefinition]:
@@ -50,7 +54,8 @@ def _training_set(lane: Lane) -> dg.AssetsDefinition:
         frame = split_by_time(store.read(league, "game_features"), store.read(league, "results"))
         version = store.overwrite(league, "training_set", frame, note={"dagster/run_id": context.run_id})
         reference = TrainingSet.of(frame, FEATURES, table=f"{league}/training_set", table_version=version)
-        spans = frame.groupby("split")["day"].agg(["count", "min", "max"]).sort_values("min").reset_index()
+        spans = pd.DataFrame(frame.groupby("split")["day"].agg(games="count", first_day="min", last_day="max"))
+        spans = spans.sort_values(by="first_day").reset_index()
         return dg.MaterializeResult(
             value=reference,
             data_version=dg.DataVersion(reference.digest),
@@ -100,7 +105,7 @@ def _candidate(lane: Lane, learner: str, about: str) -> dg.AssetsDefinition:
                 "version": version.version,
                 "commit": version.commit + (" (dirty)" if version.dirty else ""),
                 "training_job": trained.name,
-                "seconds": trained.seconds,
+                "seconds": round(trained.seconds, 2),
                 "billed_seconds": trained.billed_seconds,
                 "onnx_parity": version.parity,
                 "metrics": table(pd.DataFrame(sorted(version.metrics.items()), columns=["metric", "value"])),
@@ -137,12 +142,12 @@ def _evaluation(lane: Lane, learner: str) -> dg.AssetsDefinition:
                 "version": version.version,
                 "games": len(forecasts),
                 **{name: value for name, value in version.metrics.items() if name.startswith("test_")},
-                "reliability": picture(
+                "reliability_plot": picture(
                     reliability_plot(
                         forecasts[["probability"]].rename(columns={"probability": learner}), forecasts["home_win"]
                     )
                 ),
-                "log_loss_by_season": picture(loss_by_group_plot({learner: loss_by_season(forecasts)})),
+                "log_loss_by_season_plot": picture(loss_by_group_plot({learner: loss_by_season(forecasts)})),
             },
         )
 
@@ -169,17 +174,25 @@ def _challenger(lane: Lane) -> dg.AssetsDefinition:
         elo: ModelVersion,
         logistic: ModelVersion,
         boosting: ModelVersion,
+        ensemble: ModelVersion,
         base_rate_evaluation: Evaluation,
         elo_evaluation: Evaluation,
         logistic_evaluation: Evaluation,
         boosting_evaluation: Evaluation,
+        ensemble_evaluation: Evaluation,
     ) -> dg.MaterializeResult[ModelVersion]:
         from hoops_assets.judging.plots import loss_by_group_plot, reliability_plot
         from hoops_assets.workloads.evaluate import judge, loss_by_season
 
-        evaluations = [base_rate_evaluation, elo_evaluation, logistic_evaluation, boosting_evaluation]
+        evaluations = [
+            base_rate_evaluation,
+            elo_evaluation,
+            logistic_evaluation,
+            boosting_evaluation,
+            ensemble_evaluation,
+        ]
         judged = judge(evaluations)
-        version = {one.version: one for one in (base_rate, elo, logistic, boosting)}[judged.version]
+        version = {one.version: one for one in (base_rate, elo, logistic, boosting, ensemble)}[judged.version]
         event = registry.service().name_challenger(league, version.version, judged.evidence)
         registry.mirror(league)
         return dg.MaterializeResult(
@@ -188,11 +201,11 @@ def _challenger(lane: Lane) -> dg.AssetsDefinition:
             metadata={
                 "version": version.version,
                 "learner": version.learner,
-                "named_at": event.at.isoformat(),
+                "named_at": event.at.isoformat(timespec="seconds"),
                 "candidates": table(judged.candidates),
-                "paired_with_the_others": table(judged.paired),
-                "reliability": picture(reliability_plot(judged.forecasts, judged.home_wins)),
-                "log_loss_by_season": picture(
+                "paired_with_the_others": table(judged.paired[PAIRED]),
+                "reliability_plot": picture(reliability_plot(judged.forecasts[list(CANDIDATES)], judged.home_wins)),
+                "log_loss_by_season_plot": picture(
                     loss_by_group_plot({one.learner: loss_by_season(one.frame()) for one in evaluations})
                 ),
             },
