@@ -12,8 +12,8 @@ Fresh processes, each on a fresh home with a fresh SQLite instance, with the sam
 All three store the same number of Dagster events, type by type, which is checked. The number of rows that every asset of
 ours puts on each of its days is not in the empty graphs: the calls that record it are counted as ours, not as
 orchestration. Times are those of the whole process, imports included. The layers are timers around functions in the
-benchmark's process; time in a layer called by another counts only for the inner one. Modules are compiled beforehand. The processes run one after the
-other on a machine that others may use, so CPU seconds stand beside wall seconds.
+benchmark's process; time in a layer called by another counts only for the inner one. Modules are compiled beforehand.
+The processes run one after the other on a machine that others may use, so CPU seconds stand beside wall seconds.
 
     python benchmarks/backfill.py [--seasons 10] [--seasons 20] [--only ours --only empty] [--json]
 

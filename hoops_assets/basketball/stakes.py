@@ -140,7 +140,7 @@ def stakes(
         One entry a game in the same order: {"home": {name: bool}, "away": ...} with the names of STAKES. Nothing is at
         stake in other stages than the regular season.
     """
-    standings = _opening(earlier, int(of_season["season"].iat[0]), league)
+    standings = _opening(earlier, int(of_season["season"].to_numpy()[0]), league)
     rows: list[dict[str, dict[str, bool]]] = []
     for _, of_day in groupby(of_season.itertuples(index=False), key=attrgetter("day")):
         day: list[Any] = list(of_day)

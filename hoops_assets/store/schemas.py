@@ -57,7 +57,6 @@ def _field(name: str, dtype: str) -> pa.Field:
     return pa.field(name, arrow, nullable=nullable)
 
 
-
 TABLES = {
     spec.name: spec
     for spec in (

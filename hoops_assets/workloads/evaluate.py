@@ -72,7 +72,9 @@ def league_features(league: League, games: pd.DataFrame, posts: pd.DataFrame | N
     """
     scheduled = fixtures(games)
     form = extend_form(None, games, league)
-    sentiment = team_sentiment(posts, scheduled, basketball_scorer(), league.zone) if posts is not None else pd.DataFrame()
+    sentiment = (
+        team_sentiment(posts, scheduled, basketball_scorer(), league.zone) if posts is not None else pd.DataFrame()
+    )
     features = game_features(scheduled, form, game_ratings(games, league), sentiment, league)
     return features.assign(home_win=(games["home_score"] > games["away_score"]).astype("boolean").to_numpy())
 

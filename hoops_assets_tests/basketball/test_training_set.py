@@ -90,12 +90,10 @@ def test_whatever_the_seasons_the_parts_follow_each_other_in_time(days: list[int
     made = split(*(season(2010 + number, count, games_a_day) for number, count in enumerate(days)))
     assert len(made) == sum(days) * games_a_day
     assert_in_order(made)
-    held_out = made["split"].value_counts()
-    if min(held_out["test"], held_out["validation"]) < MIN_HELD_OUT:
-        # Split by day, since the seasons do not suffice: no day is in two parts.
-        assert made.groupby("day")["split"].nunique().max() == 1
-    else:
-        assert made.groupby("season")["split"].nunique().max() == 1 or len(made) < 5 * MIN_HELD_OUT
+    # No day is in two parts; no season either where three have enough games.
+    assert made.groupby("day")["split"].nunique().max() == 1
+    if len(days) > 2 and min(days) * games_a_day >= MIN_HELD_OUT:
+        assert made.groupby("season")["split"].nunique().max() == 1
 
 
 def test_games_that_were_not_played_are_left_out() -> None:

@@ -16,7 +16,7 @@ from hoops_assets.store.delta import DeltaStore
 from hoops_assets_tests.cli.files import Hoops, Said, schedule, write
 
 SCORES = ["learner", "n", "log_loss", "brier", "accuracy", "calibration_error"]
-LEARNERS = ["base_rate", "elo", "logistic", "boosting"]
+LEARNERS = ["base_rate", "elo", "logistic", "boosting", "ensemble"]
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +68,10 @@ def test_a_new_league_can_be_judged_at_once(hoops: Hoops) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert list(report) == ["learners", "paired"]
-    assert [list(row) for row in report["learners"]] == [SCORES] * 4
+    assert [list(row) for row in report["learners"]] == [SCORES] * len(LEARNERS)
     played = sum(1 for row in schedule(4, 40) if row[3] and row[0] > "2022-07-01")
     assert [(row["learner"], row["n"]) for row in report["learners"]] == [(name, played) for name in LEARNERS]
-    assert len(report["paired"]) == 6
+    assert len(report["paired"]) == len(LEARNERS) * (len(LEARNERS) - 1) // 2
     assert {"learner", "against", "n", "log_loss_difference", "low", "high"} <= set(report["paired"][0])
     elo = next(row for row in report["learners"] if row["learner"] == "elo")
     assert elo["log_loss"] < report["learners"][0]["log_loss"], "the teams differ, and Elo sees it"
@@ -268,7 +268,7 @@ def test_a_span_of_the_ledger_that_is_none_is_told(hoops: Hoops) -> None:
 
 def test_the_registry_lists_every_version(hoops: Hoops, trained: Said) -> None:
     versions = hoops("registry", "list", "tiny", "--json").json
-    assert [row["version"] for row in versions] == [1, 2, 3, 4]
+    assert [row["version"] for row in versions] == [*range(1, len(LEARNERS) + 1)]
     assert [row["version"] for row in versions if row["status"] == "challenger"] == [
         trained.json["challenger"]["version"]
     ]

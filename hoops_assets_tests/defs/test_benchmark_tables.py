@@ -28,7 +28,9 @@ ODDS = {
 def settings(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with the NBA in it, whose league file names box scores and odds."""
     home = tmp_path_factory.mktemp("home")
-    league, _ = new_league("nba", "fivethirtyeight", [str(real_data / "nba/nba_elo_1947_2019.csv.gz")], first_season=2016)
+    league, _ = new_league(
+        "nba", "fivethirtyeight", [str(real_data / "nba/nba_elo_1947_2019.csv.gz")], first_season=2016
+    )
     content = yaml.safe_load(league_yaml(league))
     boxes = real_data / "nba/boxscores"
     content["sources"]["box_scores"] = {

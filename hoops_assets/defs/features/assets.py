@@ -1,6 +1,6 @@
 """Features: what was known of teams and their fans before each game."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pandas as pd
@@ -8,6 +8,7 @@ import pandas as pd
 from hoops_assets.basketball import games as g
 from hoops_assets.basketball.form import STATE, extend_form, has_gap
 from hoops_assets.basketball.game_ratings import game_ratings as rate_games
+from hoops_assets.basketball.game_ratings import start_season
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
 from hoops_assets.defs.resources import SourcesResource
@@ -64,7 +65,8 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
             past = [games[games["day"] < first]]
         else:
             played = store.read(league.name, "results", before=first)
-            past = [store.read(league.name, "history", before=first), g.with_scores(earlier, played)]
+            since = date(start_season(first.year) - 1, 1, 1)  # a season begins at the earliest in the year before it
+            past = [store.read(league.name, "history", first=since, before=first), g.with_scores(earlier, played)]
         games = g.stacked([*past, g.with_scores(fixtures, results)])
         return tell_rows(context, rate_games(games, league, first))
 
