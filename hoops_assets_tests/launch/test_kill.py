@@ -139,14 +139,14 @@ def test_the_undisturbed_backfill_fills_every_table(homes: Homes) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_backfill_killed_at_any_place_ends_as_if_undisturbed(homes: Homes, tmp_path: Path) -> None:
-    """At each place that a backfill of two seasons passes: the first time, the last time, and once in between."""
+    """At each place that a backfill of two seasons passes: the first time and the last time."""
     home = shutil.copytree(homes.trained, tmp_path / "traced")
     homes.do(home, "trace", **SPAN)
     passed = Counter((home / PASSED).read_text().split())
     tables = small.tables(homes.trained)
     assert len(passed) > 40
     for place, times in passed.items():
-        for number in sorted({1, (times + 1) // 2, times}):
+        for number in sorted({1, times}):
             shutil.rmtree(home)
             shutil.copytree(homes.trained, home)
             _kill(homes, home, tables, f"{place}:{number}")
