@@ -85,7 +85,7 @@ TABLES = {
         ),
         TableSpec(
             "fan_sentiment",
-            sentiment.FAN_SENTIMENT,
+            sentiment.SENTIMENT,
             ("game_id", "team"),
             "The mood of a team's fans in the window before tip-off.",
         ),

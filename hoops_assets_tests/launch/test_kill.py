@@ -143,12 +143,12 @@ def test_a_backfill_killed_at_any_place_ends_as_if_undisturbed(homes: Homes, tmp
     home = shutil.copytree(homes.trained, tmp_path / "traced")
     homes.do(home, "trace", **SPAN)
     passed = Counter((home / PASSED).read_text().split())
-    tables = small.tables(homes.trained)
+    tables = small.tables(homes.half)
     assert len(passed) > 40
     for place, times in passed.items():
         for number in sorted({1, times}):
             shutil.rmtree(home)
-            shutil.copytree(homes.trained, home)
+            shutil.copytree(homes.half, home)
             _kill(homes, home, tables, f"{place}:{number}")
             homes.do(home, "backfill", **SPAN)
             _assert_undisturbed(homes, home)

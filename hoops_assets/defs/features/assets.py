@@ -80,16 +80,12 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     def fan_sentiment(
         context: dg.AssetExecutionContext, tables: TablesResource, fixtures: pd.DataFrame
     ) -> pd.DataFrame:
-        from hoops_assets.basketball import sentiment
+        from hoops_assets.basketball.sentiment import WINDOW_HOURS, basketball_scorer, team_sentiment
 
-        first, store = days_of(context)[0], tables.store
-        since = first - timedelta(days=sentiment.USUAL_DAYS)
-        reach = timedelta(hours=sentiment.WINDOW_HOURS) + timedelta(days=1)
-        posts = store.read(league.name, "fan_posts", first=since - reach, last=days_of(context)[-1])
-        earlier = store.read(league.name, "fixtures", first=since, before=first)
-        known = pd.concat([earlier, fixtures], ignore_index=True) if len(earlier) else fixtures
-        scorer = sentiment.basketball_scorer()
-        return tell_rows(context, sentiment.fan_sentiment(posts, known, first, scorer, league.zone))
+        days = days_of(context)
+        reach = timedelta(hours=WINDOW_HOURS) + timedelta(days=1)
+        posts = tables.store.read(league.name, "fan_posts", first=days[0] - reach, last=days[-1])
+        return tell_rows(context, team_sentiment(posts, fixtures, basketball_scorer(), league.zone))
 
     @lane.table(
         STAGE,
