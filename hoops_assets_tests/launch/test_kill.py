@@ -71,7 +71,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homes]:
 CHAINS = {
     "half": [
         ["commit.before:fixtures", "event.after:ASSET_MATERIALIZATION:9", "commit.before:scored_predictions"],
-        ["event.before:INDEX:30", "commit.after:results", "commit.after:team_form", "event.before:PIPELINE_SUCCESS"],
+        ["event.before:INDEX:11", "commit.after:results", "commit.after:team_form", "event.before:PIPELINE_SUCCESS"],
         ["commit.before:fan_posts", "event.before:HANDLED_OUTPUT:2", "commit.before:predictions", "event.after:PIPELINE_SUCCESS"],
     ],
     "trained": [
