@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from hoops_assets.cli import lane, leagues, models
+from hoops_assets.cli import lane, leagues, models, operate
 from hoops_assets.cli.shared import CANNOT, tell_error
 from hoops_assets.errors import HoopsError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(leagues.app, name="leagues")
 app.add_typer(lane.app)
 app.add_typer(models.app)
+app.add_typer(operate.app)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ this module compares every frame with the declared schema itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,33 @@ class DeltaStore:
         """Every commit of the table, newest first: version, timestamp in milliseconds, operation and note."""
         return list(self._open(league, table).history())
 
+    def vacuum(self, league: str, table: str, older_than: timedelta, keep: Sequence[int]) -> tuple[int, int]:
+        """Deletes the files that no version needs which is younger or is in `keep`; the newest version always stays.
+
+        Returns:
+            How many files went, and their bytes as far as this machine can see them.
+
+        Raises:
+            StoreError: the table cannot be opened or its files cannot be deleted.
+        """
+        opened = self._open(league, table)
+        hours = int(older_than.total_seconds() // 3600)
+        versions = sorted({version for version in keep if version <= opened.version()})
+        options: dict[str, Any] = {
+            "retention_hours": hours,
+            "enforce_retention_duration": False,
+            "keep_versions": versions,
+        }
+        root = self.uri(league, table)
+        try:
+            files = opened.vacuum(dry_run=True, full=True, **options)
+            size = sum(path.stat().st_size for name in files if (path := Path(root) / name).is_file())
+            if files:
+                opened.vacuum(dry_run=False, full=True, **options)
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"{root}: old files cannot be deleted ({_first_line(error)}); run it again") from error
+        return len(files), size
+
     def _open(self, league: str, table: str, version: int | None = None) -> DeltaTable:
         try:
             return DeltaTable(self.uri(league, table), version=version, storage_options=self.storage_options)
@@ -178,6 +205,8 @@ class DeltaStore:
             partition_by=["season"],
             name=spec.name,
             description=spec.description,
+            # A training set names a version; the log that leads to it would be gone after 30 days.
+            configuration={"delta.enableExpiredLogCleanup": "false"},
             storage_options=self.storage_options,
         )
 

@@ -139,8 +139,8 @@ def test_the_undisturbed_backfill_fills_every_table(homes: Homes) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_backfill_killed_at_any_place_ends_as_if_undisturbed(homes: Homes, tmp_path: Path) -> None:
-    """At each place that a backfill of two seasons passes: the first time and the last time."""
-    home = shutil.copytree(homes.trained, tmp_path / "traced")
+    """At each place that the backfill of the second season passes: the first time and the last time."""
+    home = shutil.copytree(homes.half, tmp_path / "traced")
     homes.do(home, "trace", **SPAN)
     passed = Counter((home / PASSED).read_text().split())
     tables = small.tables(homes.half)
