@@ -19,6 +19,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hoops_assets.errors import SettingsError
 
+Instance = Literal["laptop", "server"]
+
+BufferPolicy = Literal["wait", "sample"]
+
 Provider = Literal["local"]
 """Who runs a step. The cloud providers join this list when their contracts are kept."""
 
@@ -38,6 +42,11 @@ class Settings(BaseSettings):
         now: pretend that it is this moment (rehearsals and tests); None is the clock.
         upcoming_days: how many calendar days ahead fixtures have partitions and are forecast.
         tables: root of the Delta tables, a folder or an object-store URI; default HOME/tables.
+        instance: where Dagster keeps runs and events: laptop (SQLite in HOME) or server (PostgreSQL, its address in the
+            environment variable DAGSTER_POSTGRES_URL). Used when HOME/dagster/dagster.yaml is first written.
+        post_buffer_policy: what happens when fan posts come faster than they are stored: wait (their source waits) or
+            sample (a part is kept, with weights; the rest is counted).
+        post_buffer_posts, post_buffer_bytes: high-water marks of the buffer, in posts and in bytes of text.
         record_url: SQLAlchemy URL of the append-only record; default sqlite at HOME/record.db.
         mlflow_tracking_uri: where the registry is mirrored; default sqlite at HOME/mlflow.db; "" switches the mirror off.
         training, registry, prediction: the provider of each step, one line each.
@@ -53,6 +62,10 @@ class Settings(BaseSettings):
     now: datetime | None = None
     upcoming_days: int = Field(default=7, ge=1, le=60)
     tables: str = ""
+    instance: Instance = "laptop"
+    post_buffer_policy: BufferPolicy = "wait"
+    post_buffer_posts: int = Field(default=100_000, ge=1)
+    post_buffer_bytes: int = Field(default=256 << 20, ge=1)
     record_url: str = ""
     mlflow_tracking_uri: str | None = None
     training: Provider = "local"

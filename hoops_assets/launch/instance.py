@@ -15,17 +15,25 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from hoops_assets.settings import Settings
 
 PID_TAG, HOST_TAG = "hoops/pid", "hoops/host"
-SHIPPED = Path(__file__).parent
+SHIPPED = {
+    "laptop": Path(__file__).with_name("dagster.yaml"),
+    "server": Path(__file__).with_name("dagster.server.yaml"),
+}
+"""The dagster.yaml of each kind of instance."""
+
 LOCATION = "hoops_assets"
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED_STATUSES]
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Writes dagster.yaml and workspace.yaml where they are missing; a user's own stay. Returns DAGSTER_HOME."""
+    """Writes dagster.yaml and workspace.yaml; a dagster.yaml of the user's own stays. Returns DAGSTER_HOME."""
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(SHIPPED / "dagster.yaml", home / "dagster.yaml")
+    file, shipped = home / "dagster.yaml", SHIPPED[settings.instance]
+    if not file.exists() or file.read_bytes() in {other.read_bytes() for other in SHIPPED.values()} - {
+        shipped.read_bytes()
+    }:
+        shutil.copyfile(shipped, file)
     (home / "workspace.yaml").write_text(
         f"load_from:\n  - python_module:\n      module_name: hoops_assets.definitions\n      location_name: {LOCATION}\n"
     )

@@ -1,4 +1,4 @@
-"""The servers of `hoops up`: the Dagster webserver and daemon, started together and ended together.
+"""The servers of `hoops up`: Dagster's webserver and daemon and the prediction server, started and ended together.
 
 What belongs here: starting processes of our own, waiting until they answer, and ending every one of them.
 """
@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -39,18 +40,34 @@ _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
 } } } }"""
 
 
-def serve(settings: Settings, port: int, tell: Callable[[str], None]) -> None:
-    """Runs webserver and daemon until Ctrl-C, SIGTERM or the terminal's end, then ends all they started.
+@dataclass(frozen=True)
+class _Started:
+    """A server of ours.
+
+    Attributes:
+        name: for people.
+        page: what they open.
+        ready: whether it answers; raises HoopsError if it never will.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+    page: str
+    log: Path
+    ready: Callable[[], bool]
+
+
+def serve(settings: Settings, port: int, tell: Callable[[str], None], predictions: int = 8000) -> None:
+    """Runs webserver, daemon and prediction server until Ctrl-C, SIGTERM or the terminal's end, then ends them all.
 
     Args:
-        port: wanted; the next free one is taken if it is not free.
+        port: of the Dagster UI, wanted; the next free one is taken if it is not free.
+        predictions: of the prediction server, likewise.
 
     Raises:
-        HoopsError: the servers did not come up, or ended by themselves; the message names the log.
+        HoopsError: a server did not come up, or ended by itself; the message names its log.
     """
     home = prepare_home(settings)
-    port = free_port(port)
-    log = home / "servers.log"
     ended = False
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -61,20 +78,26 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None]) -> None:
     outlive = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     heeded = [number for number in ENDING if not (outlive and number == signal.SIGHUP)]
     previous = {number: signal.signal(number, end) for number in heeded}
-    process = _start(home, port, log)
+    started: list[_Started] = []
     try:
-        address = f"http://127.0.0.1:{port}"
-        _wait(process, address, log, lambda: ended)
+        for start, wanted in ((_start, port), (_start_predictions, predictions)):
+            started.append(start(home, free_port(wanted)))
+        for one in started:
+            _wait(one, lambda: ended)
         if not ended:
-            tell(f"\n[bold green]Dagster UI:[/] {address}{LANES_PAGE}   (Ctrl-C ends it; log: {log})")
+            for one in started:
+                tell(f"[bold green]{one.name}:[/] {one.page}   (log: {one.log})")
+            tell("Ctrl-C ends them")
         while not ended:
-            if process.poll() is not None:
-                raise HoopsError(f"the servers ended by themselves; the reason stands at the end of {log}")
+            for one in started:
+                if one.process.poll() is not None:
+                    raise HoopsError(f"the {one.name} ended by itself; the reason stands at the end of {one.log}")
             time.sleep(0.3)
         tell("ending the servers")
     finally:
-        end_tree(process.pid)
-        process.poll()
+        for one in reversed(started):
+            end_tree(one.process.pid)
+            one.process.poll()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -153,10 +176,23 @@ def _signal(process: psutil.Process, number: int) -> None:
         process.send_signal(number)
 
 
-def _start(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+def _start(home: Path, port: int) -> _Started:
     command = [
         sys.executable, "-m", "dagster", "dev", "-w", str(home / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
+    log, address = home / "servers.log", f"http://127.0.0.1:{port}"
+    process = _child(command, home, log)
+    return _Started("Dagster UI", process, f"{address}{LANES_PAGE}", log, lambda: _loaded(address, log))
+
+
+def _start_predictions(home: Path, port: int) -> _Started:
+    command = [sys.executable, "-m", "hoops_assets.workloads.serve", "--port", str(port)]
+    log, address = home / "predictions.log", f"http://127.0.0.1:{port}"
+    process = _child(command, home, log)
+    return _Started("prediction server", process, address, log, lambda: _answers(f"{address}/healthz"))
+
+
+def _child(command: list[str], home: Path, log: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "DAGSTER_HOME": str(home), "HOOPS_HOME": str(home.parent)}
     with log.open("wb") as sink:
         return subprocess.Popen(
@@ -165,16 +201,24 @@ def _start(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def _wait(process: subprocess.Popen[bytes], address: str, log: Path, ended: Callable[[], bool]) -> None:
+def _wait(one: _Started, ended: Callable[[], bool]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not ended():
-        if process.poll() is not None:
-            raise HoopsError(f"the servers did not start; the reason stands at the end of {log}")
+        if one.process.poll() is not None:
+            raise HoopsError(f"the {one.name} did not start; the reason stands at the end of {one.log}")
         if time.monotonic() > deadline:
-            raise HoopsError(f"the servers did not answer within {READY_SECONDS:.0f} s; look at {log}")
-        if _loaded(address, log):
+            raise HoopsError(f"the {one.name} did not answer within {READY_SECONDS:.0f} s; look at {one.log}")
+        if one.ready():
             return
         time.sleep(0.5)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return answer.status == 200
+    except (OSError, ValueError):
+        return False
 
 
 def _loaded(address: str, log: Path) -> bool:

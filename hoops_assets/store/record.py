@@ -1,11 +1,14 @@
 """The record: append-only tables of who did what and when, in one SQL database.
 
 What belongs here: the tables of the record and their views. A table is `append_only(NAME, columns...)`; each is created
-at first use and, on SQLite, guarded by triggers that refuse UPDATE, DELETE and replacing INSERT. On PostgreSQL give the
-role INSERT and SELECT only.
+at first use and guarded by triggers that refuse UPDATE and DELETE, and on SQLite a replacing INSERT.
 
 `launches`: one row when something starts and one when it ends, under one launch_id; `Record.ledger` merges the two. A
 launch without its end row is `unfinished`: it runs, or it was killed.
+
+`deployments`: one row for every change of what serves, written after the serving side confirmed it; its views are in
+`store.deployments`. `served_predictions`: one row for every answer given to a customer, with the version that the
+serving side itself named (null where no model answered).
 """
 
 from __future__ import annotations
@@ -117,6 +120,37 @@ def _metadata() -> sa.MetaData:
         sa.Column("model_version", sa.String(80)),
         sa.Column("error", sa.Text),
     )
+    append_only(
+        "deployments",
+        sa.Column("league", sa.String(40), nullable=False, index=True),
+        sa.Column("endpoint", sa.String(80), nullable=False),
+        sa.Column("action", sa.String(10), nullable=False),  # deploy, traffic, roll_back, remove, mark
+        sa.Column("version", sa.Integer),
+        sa.Column("traffic", sa.Text, nullable=False),  # JSON {version: percent} after the change
+        sa.Column("provider", sa.String(40), nullable=False),
+        sa.Column("decided_by", sa.String(200), nullable=False),
+        sa.Column("launched_from", sa.String(20), nullable=False),
+        sa.Column("run_id", sa.String(80)),
+        sa.Column("evidence", sa.Text, nullable=False),  # JSON
+        sa.Column("reason", sa.Text, nullable=False),
+    )
+    append_only(
+        "served_predictions",
+        sa.Column("request_id", sa.String(64), nullable=False),
+        sa.Column("customer", sa.String(80), nullable=False),
+        sa.Column("league", sa.String(40), nullable=False),
+        sa.Column("game_id", sa.String(120)),
+        sa.Column("day", sa.Date),
+        sa.Column("home", sa.String(120)),
+        sa.Column("away", sa.String(120)),
+        sa.Column("version", sa.Integer),
+        sa.Column("learner", sa.String(80)),
+        sa.Column("home_win_probability", sa.Float, nullable=False),
+        sa.Column("degraded", sa.Text),  # the reason; null if the model itself answered
+        sa.Column("traffic", sa.Text),  # JSON {version: percent} of that moment
+        sa.Index("served_predictions_customer_at", "customer", "at"),
+        sa.Index("served_predictions_league_game", "league", "game_id"),
+    )
     return metadata
 
 
@@ -133,6 +167,24 @@ def _guards(table: str) -> list[str]:
     ]
 
 
+_CREATING = 5_102_038_921
+"""Key of PostgreSQL's advisory lock under which the tables are made; any number that nobody else uses."""
+
+
+def _postgres_guards(table: str) -> list[str]:
+    return [
+        (
+            "CREATE OR REPLACE FUNCTION hoops_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION '%% is append-only', TG_TABLE_NAME; END $$"
+        ),
+        f"DROP TRIGGER IF EXISTS {table}_append_only ON {table}",
+        (
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION hoops_append_only()"
+        ),
+    ]
+
+
 class Record:
     """The record of one HOOPS_HOME. Safe to use from several threads and processes; opened at first use.
 
@@ -142,6 +194,8 @@ class Record:
 
     def __init__(self, url: str | Path) -> None:
         text = str(url)
+        # A bare postgresql:// means psycopg 3 to SQLAlchemy 2.1; the client that Dagster brings is psycopg2.
+        text = text.replace("postgresql://", "postgresql+psycopg2://", 1)
         self.url = text if "://" in text else f"sqlite:///{Path(text).absolute()}"
         self._opened: tuple[sa.Engine, sa.MetaData] | None = None
 
@@ -272,7 +326,13 @@ class Record:
         metadata = _metadata()
         if not self.url.startswith("sqlite"):
             engine = sa.create_engine(self.url, pool_pre_ping=True)
-            metadata.create_all(engine)
+            with engine.begin() as connection:
+                # Two processes may create the record at once: the second waits here and finds all done.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATING})")
+                metadata.create_all(connection)
+                for table in metadata.sorted_tables:
+                    for guard in _postgres_guards(table.name):
+                        connection.exec_driver_sql(guard)
             return engine, metadata
 
         path = sa.make_url(self.url).database

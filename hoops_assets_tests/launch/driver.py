@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
+
 NOT_KILLED = 0
 PASSED = "passed.txt"
 """In a home: the fault points that `trace` passed, one a line."""
@@ -140,10 +142,24 @@ class _NoTables:
     def exists(self, league: str, table: str) -> bool:
         return table in self.kept
 
-    def read(self, league: str, table: str, *, columns: list[str] | None = None, **_: Any) -> Any:
+    def read(
+        self,
+        league: str,
+        table: str,
+        *,
+        first: Any = None,
+        last: Any = None,
+        before: Any = None,
+        columns: list[str] | None = None,
+    ) -> Any:
         from hoops_assets.store.schemas import TABLES
 
         frame = self.kept.get(table, TABLES[table].empty())
+        here = [
+            (first is None or day >= first) and (last is None or day <= last) and (before is None or day < before)
+            for day in frame["day"]
+        ]
+        frame = frame[pd.Series(here, index=frame.index, dtype=bool)].reset_index(drop=True)
         return frame if columns is None else frame[columns]
 
     def overwrite(self, league: str, table: str, frame: Any, **_: Any) -> int:

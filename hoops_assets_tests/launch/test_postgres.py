@@ -1,0 +1,152 @@
+"""On PostgreSQL everything holds that holds on SQLite: the record only grows, a backfill finishes, a cut connection costs
+nothing that was committed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from unittest import mock
+
+import dagster as dg
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from hoops_assets.errors import HoopsError
+from hoops_assets.launch.lanes import BackfillReport, Lanes
+from hoops_assets.launch.tidy import tidy
+from hoops_assets.settings import Settings
+from hoops_assets.store.record import Record
+from hoops_assets_tests.launch import small_league as small
+from hoops_assets_tests.postgres import end_connections, postgres
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+def _for_sqlalchemy(url: str) -> str:
+    return Record(url).url
+
+
+@pytest.fixture
+def url(server: str, request: pytest.FixtureRequest) -> str:
+    """A database of the test's own."""
+    name = f"t{abs(hash(request.node.name))}"
+    engine = sa.create_engine(_for_sqlalchemy(server), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return server.rpartition("/")[0] + f"/{name}"
+
+
+def _settings(home: Path, url: str | None) -> Settings:
+    where = {"instance": "server", "record_url": url} if url else {}
+    return Settings.model_validate(
+        {"home": home, "now": pd.Timestamp(small.NOW).to_pydatetime(), "mlflow_tracking_uri": "", **where}
+    )
+
+
+@pytest.fixture
+def environment(url: str) -> Iterator[None]:
+    with mock.patch.dict(os.environ, {"DAGSTER_POSTGRES_URL": _for_sqlalchemy(url)}):
+        yield
+
+
+def _backfill(settings: Settings, force: bool = False) -> BackfillReport:
+    return Lanes(settings, small.NAME).backfill(
+        date(2023, 11, 1), small.LAST, stages=("ingest", "features"), force=force
+    )
+
+
+def _same_tables(left: Path, right: Path) -> None:
+    mine, theirs = small.tables(left), small.tables(right)
+    for name, frame in mine.items():
+        volatile = [column for column in ("ingested_at",) if column in frame]
+        pd.testing.assert_frame_equal(frame.drop(columns=volatile), theirs[name].drop(columns=volatile))
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_backfill_on_postgresql_makes_the_tables_that_it_makes_on_sqlite(tmp_path: Path, url: str) -> None:
+    on_server, on_laptop = (small.make_home(tmp_path / name) for name in ("server", "laptop"))
+    settings = _settings(on_server, url)
+    report = _backfill(settings)
+    assert [span.state for span in report.spans] == ["materialised", "materialised"]
+    instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+    assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
+    days = {str(day) for day in Lanes(settings, small.NAME).days(date(2023, 11, 1), small.LAST)}
+    assert set(instance.get_materialized_partitions(dg.AssetKey([small.NAME, "results"]))) == days
+    assert [span.state for span in _backfill(settings).spans] == ["done", "done"]
+    assert {entry.status for entry in Record(url).ledger()} == {"succeeded"}
+    _backfill(_settings(on_laptop, None))
+    _same_tables(on_server, on_laptop)
+    _backfill(settings, force=True)
+    assert tidy(settings, [small.NAME], timedelta(0)).runs > 0
+    assert set(instance.get_materialized_partitions(dg.AssetKey([small.NAME, "results"]))) == days
+
+
+@pytest.mark.usefixtures("environment")
+def test_connections_cut_during_a_backfill_lose_nothing(tmp_path: Path, url: str) -> None:
+    home, undisturbed = (small.make_home(tmp_path / name) for name in ("home", "undisturbed"))
+    settings = _settings(home, url)
+    cut, stop = 0, threading.Event()
+
+    def keep_cutting() -> None:
+        nonlocal cut
+        while not stop.wait(1.0):
+            cut += end_connections(url)
+
+    thread = threading.Thread(target=keep_cutting)
+    thread.start()
+    try:
+        _backfill(settings)
+    except (HoopsError, dg.DagsterError, SQLAlchemyError):
+        pass
+    finally:
+        stop.set()
+        thread.join()
+    assert cut > 0
+    report = _backfill(settings)
+    assert not report.failed
+    assert not Lanes(settings, small.NAME).dead_runs
+    _backfill(_settings(undisturbed, None))
+    _same_tables(home, undisturbed)
+
+
+def test_rows_are_never_changed_or_removed(url: str) -> None:
+    record = Record(url)
+    with record.launch("nba", "training", "elo"):
+        pass
+    engine = sa.create_engine(_for_sqlalchemy(url))
+    for statement in ("DELETE FROM launches", "UPDATE launches SET league = 'x'", "TRUNCATE launches"):
+        with pytest.raises(SQLAlchemyError, match="append-only"), engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+    assert [entry.status for entry in record.ledger()] == ["succeeded"]
+
+
+def test_several_processes_may_create_one_record_at_once(url: str) -> None:
+    failed: list[BaseException] = []
+
+    def launch() -> None:
+        try:
+            with Record(url).launch("nba", "training"):
+                pass
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=launch) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(Record(url).ledger()) == 8
