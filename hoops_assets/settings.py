@@ -11,7 +11,7 @@ import difflib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -47,8 +47,12 @@ class Settings(BaseSettings):
         post_buffer_policy: what happens when fan posts come faster than they are stored: wait (their source waits) or
             sample (a part is kept, with weights; the rest is counted).
         post_buffer_posts, post_buffer_bytes: high-water marks of the buffer, in posts and in bytes of text.
+        serving_log_policy: what the prediction server does when its log of answers is full: wait (for room, a tenth of a
+            second at most) or shed (answer at once, unlogged); either way it answers and counts what it could not log.
+        serving_log_bytes: answers not yet in the record beyond which that log is full, in bytes.
         record_url: SQLAlchemy URL of the append-only record; default sqlite at HOME/record.db.
         mlflow_tracking_uri: where the registry is mirrored; default sqlite at HOME/mlflow.db; "" switches the mirror off.
+        pool_limits: pool -> how many runs may use it at once, where it is not to be the default; see `hoops limits`.
         training, registry, prediction: the provider of each step, one line each.
     """
 
@@ -66,8 +70,11 @@ class Settings(BaseSettings):
     post_buffer_policy: BufferPolicy = "wait"
     post_buffer_posts: int = Field(default=100_000, ge=1)
     post_buffer_bytes: int = Field(default=256 << 20, ge=1)
+    serving_log_policy: Literal["wait", "shed"] = "wait"
+    serving_log_bytes: int = Field(default=256 << 20, ge=1 << 16)
     record_url: str = ""
     mlflow_tracking_uri: str | None = None
+    pool_limits: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     training: Provider = "local"
     registry: Provider = "local"
     prediction: Provider = "local"
@@ -119,7 +126,7 @@ class Settings(BaseSettings):
 
 
 # Set by other programs or by the tests, not settings of ours.
-_NOT_SETTINGS = {"HOOPS_REAL_DATA", "HOOPS_FAULT", "HOOPS_COMMIT"}
+_NOT_SETTINGS = {"HOOPS_REAL_DATA", "HOOPS_FAULT", "HOOPS_COMMIT", "HOOPS_BUNDLE", "HOOPS_AUTHENTICATED_BY"}
 
 
 def load_settings() -> Settings:

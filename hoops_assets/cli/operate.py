@@ -1,9 +1,9 @@
-"""Commands for whoever keeps the platform running: `hoops doctor` and `hoops tidy`."""
+"""Commands for whoever keeps the platform running: `hoops doctor`, `hoops tidy` and `hoops limits`."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,12 @@ from hoops_assets.cli.shared import (
 )
 from hoops_assets.errors import HoopsError
 
+if TYPE_CHECKING:
+    from hoops_assets.launch.limits import Limit
+
 app = typer.Typer()
+limits_app = typer.Typer(no_args_is_help=True, help="How many runs may do the same scarce thing at once.")
+app.add_typer(limits_app, name="limits")
 
 COLOURS = {"well": "green", "warning": "yellow", "ill": "red"}
 
@@ -64,3 +69,24 @@ def tidy(
         return
     print_table("Files of tables", [{"table": name, "files": files} for name, files in done.files.items()])
     out.print(f"{done.runs} runs, {done.jobs} training jobs and {done.bytes / 2**20:.1f} MiB went", highlight=False)
+
+
+@limits_app.command("show")
+def limits_show(as_json: Json = False) -> None:
+    """The limit of every pool: wanted by the settings, and applied in the Dagster instance."""
+    from hoops_assets.launch.limits import limits
+
+    _show_limits(limits(load_settings()), as_json)
+
+
+@limits_app.command("apply")
+def limits_apply(as_json: Json = False) -> None:
+    """Sets the limits in the Dagster instance. `hoops up` does it too."""
+    from hoops_assets.launch.limits import apply_limits
+
+    _show_limits(apply_limits(load_settings()), as_json)
+
+
+def _show_limits(limits: list[Limit], as_json: bool) -> None:
+    rows = [vars(limit) for limit in limits]
+    print_json(rows) if as_json else print_table("Pools", rows)

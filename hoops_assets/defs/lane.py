@@ -25,6 +25,9 @@ OWNERS = {
 }
 """Who answers for the assets of a stage; the keys are the stages of the lane in order."""
 
+POOLS = {"training": "training", "deployment": "endpoint"}
+"""Stage -> the pool of its assets; an asset that asks a source is in the pool of that source."""
+
 SOURCES, TABLE_IO, VALUE_IO = "sources", "table_io", "io_manager"
 
 Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -59,6 +62,7 @@ class Lane:
             tags={"hoops/league": self.league.name, "hoops/step": stage},
             description=description,
             code_version=code_version,
+            pool=self._pool(stage, name),
             **options,
         )
 
@@ -76,6 +80,18 @@ class Lane:
             io_manager_key=TABLE_IO,
             **options,
         )
+
+    def _pool(self, stage: str, name: str) -> str | None:
+        """The pool whose limit says how many runs may do this at once; `hoops limits` sets the limits."""
+        sources = self.league.sources
+        games = dict.fromkeys(("history", "fixtures", "results"), sources.games)
+        source = {
+            **games,
+            "fan_posts": sources.posts,
+            "box_scores": sources.box_scores,
+            "closing_odds": sources.odds,
+        }.get(name)
+        return f"source_{source.kind}" if source else POOLS.get(stage)
 
     def input(self, name: str, **options: Any) -> dg.AssetIn:
         return dg.AssetIn(key=self.key(name), **options)
