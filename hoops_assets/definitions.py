@@ -29,7 +29,7 @@ LOGGER = logging.getLogger(__name__)
 def build_lane(league: League, settings: Settings) -> Lane:
     calendar = read_calendar(settings.home, league.name)
     calendar = calendar if calendar and calendar.days else None
-    return Lane(league, calendar, game_days(league, calendar, settings))
+    return Lane(league, calendar, game_days(league, calendar, settings), settings.steps)
 
 
 def readable_lanes(settings: Settings) -> Iterator[Lane]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 
 class HoopsError(Exception):
-    """Base of every error that is shown to a user without a traceback."""
+    """Base of every error that is shown to a user without a traceback.
+
+    Attributes:
+        transient: whether the same may succeed when it is tried again, with nothing changed.
+    """
+
+    transient = False
 
 
 class SettingsError(HoopsError):
@@ -13,6 +19,12 @@ class SettingsError(HoopsError):
 
 class SourceError(HoopsError):
     """A source as a whole cannot be read (missing file, wrong columns, empty file)."""
+
+
+class SourceUnreachable(SourceError):  # noqa: N818
+    """A source gave no good answer for now."""
+
+    transient = True
 
 
 class StoreError(HoopsError):

@@ -14,17 +14,65 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from hoops_assets.errors import SettingsError
+
+
+class Step(BaseModel):
+    """How one step of the lane meets trouble.
+
+    Attributes:
+        retries: how often an asset is tried again after an error that may go away by itself.
+        delay_seconds: before the first retry; it doubles each time, with jitter.
+        max_runtime_seconds: the daemon ends a run that takes longer.
+        fall_back: whether simpler functionality may stand in, marked as degraded, when nothing else helps.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retries: int = Field(default=2, ge=0, le=20)
+    delay_seconds: float = Field(default=5.0, ge=0, le=3600)
+    max_runtime_seconds: int = Field(default=7200, ge=1)
+    fall_back: bool = True
+
+
+StepName = Literal["ingest", "features", "training", "deployment", "prediction", "monitoring"]
 
 Instance = Literal["laptop", "server"]
 
 BufferPolicy = Literal["wait", "sample"]
 
-Provider = Literal["local"]
+Provider = Literal["local", "sagemaker"]
 """Who runs a step. The cloud providers join this list when their contracts are kept."""
+
+
+class AwsSettings(BaseModel):
+    """Where on AWS the steps with `provider: sagemaker` run. Credentials come by boto3's own chain, never from here.
+
+    Attributes:
+        region: for example eu-central-1; needed as soon as a step runs there.
+        bucket: of everything that a step writes; it must exist.
+        prefix: of all keys in the bucket.
+        role: ARN of the role that SageMaker's jobs and endpoints assume.
+        image: the one image of this platform in ECR (training, serving, transform).
+        kms_key: id or ARN of the key that objects, volumes and captured requests are encrypted with; "" is AWS's own.
+        training_instance, serving_instance: instance types.
+        spot: whether training may run on spare capacity, which is cheaper and may be taken away.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region: str = ""
+    bucket: str = ""
+    prefix: str = "hoops"
+    role: str = ""
+    image: str = ""
+    kms_key: str = ""
+    training_instance: str = "ml.m5.large"
+    serving_instance: str = "ml.m5.large"
+    spot: bool = False
 
 SETTINGS_FILE = "settings.yaml"
 
@@ -52,12 +100,15 @@ class Settings(BaseSettings):
         serving_log_bytes: answers not yet in the record beyond which that log is full, in bytes.
         record_url: SQLAlchemy URL of the append-only record; default sqlite at HOME/record.db.
         mlflow_tracking_uri: where the registry is mirrored; default sqlite at HOME/mlflow.db; "" switches the mirror off.
+        steps: retries, time limit and fall-back of a step of the lane, where it is not to be the default; see Step.
         pool_limits: pool -> how many runs may use it at once, where it is not to be the default; see `hoops limits`.
         training, registry, prediction: the provider of each step, one line each.
+        aws: where on AWS, for the steps with provider sagemaker; HOOPS_AWS__REGION and so on.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="HOOPS_",
+        env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
     )
@@ -74,10 +125,12 @@ class Settings(BaseSettings):
     serving_log_bytes: int = Field(default=256 << 20, ge=1 << 16)
     record_url: str = ""
     mlflow_tracking_uri: str | None = None
+    steps: dict[StepName, Step] = {}
     pool_limits: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     training: Provider = "local"
     registry: Provider = "local"
     prediction: Provider = "local"
+    aws: AwsSettings = AwsSettings()
 
     @field_validator("home", mode="before")
     @classmethod
@@ -136,6 +189,7 @@ def load_settings() -> Settings:
         SettingsError: a setting is unknown or has a wrong value; the message names it and where it stands.
     """
     known = [f"HOOPS_{name.upper()}" for name in Settings.model_fields]
+    known += [f"HOOPS_AWS__{name.upper()}" for name in AwsSettings.model_fields]
     for name in sorted(os.environ):
         if name.startswith("HOOPS_") and name not in known and name not in _NOT_SETTINGS:
             raise SettingsError(
@@ -169,7 +223,7 @@ def _explain(problem: Any, file: Path) -> str:
     if problem["type"] == "extra_forbidden":
         known = [field for field in Settings.model_fields if field != "home"]
         return f"{file}: unknown setting {name}{_nearest(name, known)}; known: {', '.join(known)}"
-    variable = f"HOOPS_{name.upper()}"
+    variable = f"HOOPS_{name.upper().replace('.', '__')}"
     where = variable if variable in os.environ else f"{file}, setting {name}"
     return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, found {problem['input']!r}"
 

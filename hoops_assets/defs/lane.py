@@ -5,8 +5,9 @@ What belongs here: the one place that names stages and applies policy. A new lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -14,6 +15,8 @@ import dagster as dg
 
 from hoops_assets.basketball.calendar import Calendar
 from hoops_assets.basketball.league import League
+from hoops_assets.errors import HoopsError
+from hoops_assets.settings import Step, StepName
 from hoops_assets.store.schemas import TABLES
 
 OWNERS = {
@@ -40,6 +43,7 @@ class Lane:
     league: League
     calendar: Calendar | None
     days: dg.DailyPartitionsDefinition
+    steps: Mapping[StepName, Step] = field(default_factory=dict)
 
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.league.name, name])
@@ -53,7 +57,7 @@ class Lane:
         self, stage: str, name: str, description: str, *, kinds: set[str], code_version: str = "1", **options: Any
     ) -> Decorator:
         """Decorates the body of an unpartitioned asset; `options` are those of `dg.asset`."""
-        return dg.asset(
+        decorate = dg.asset(
             name=name,
             key_prefix=[self.league.name],
             group_name=f"{self.league.name}_{stage}",
@@ -63,7 +67,26 @@ class Lane:
             description=description,
             code_version=code_version,
             pool=self._pool(stage, name),
+            retry_policy=self._retry_policy(stage),
             **options,
+        )
+        return lambda body: decorate(_tried_again_only_if_that_may_help(body))
+
+    def step(self, stage: str) -> Step:
+        """How a stage meets trouble."""
+        return self.steps.get(stage, Step())  # type: ignore[call-overload]
+
+    def max_runtime(self, *stages: str) -> dict[str, str]:
+        """The tag by which the daemon ends a run over some stages that takes longer than they may."""
+        return {"dagster/max_runtime": str(max(self.step(stage).max_runtime_seconds for stage in stages))}
+
+    def _retry_policy(self, stage: str) -> dg.RetryPolicy:
+        step = self.step(stage)
+        return dg.RetryPolicy(
+            max_retries=step.retries,
+            delay=step.delay_seconds,
+            backoff=dg.Backoff.EXPONENTIAL,
+            jitter=dg.Jitter.PLUS_MINUS,
         )
 
     def table(
@@ -95,3 +118,24 @@ class Lane:
 
     def input(self, name: str, **options: Any) -> dg.AssetIn:
         return dg.AssetIn(key=self.key(name), **options)
+
+
+def _tried_again_only_if_that_may_help(body: Callable[..., Any]) -> Callable[..., Any]:
+    """An asset's body that Dagster retries after a transient error and after no other: bad data stay bad."""
+
+    @functools.wraps(body)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return body(*args, **kwargs)
+        except (ConnectionError, TimeoutError):
+            raise
+        except HoopsError as error:
+            if error.transient:
+                raise
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except dg.DagsterError:
+            raise
+        except Exception as error:
+            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+    return run

@@ -12,6 +12,10 @@ from hoops_assets.errors import HoopsError
 ErrorKind = Literal["not_found", "conflict", "quota", "throttled", "permission", "invalid", "failed", "timed_out"]
 
 
+TRANSIENT = ("quota", "throttled", "timed_out")
+"""Kinds that may go away by themselves."""
+
+
 class ServiceError(HoopsError):
     """A service could not do what was asked.
 
@@ -24,3 +28,4 @@ class ServiceError(HoopsError):
     def __init__(self, kind: ErrorKind, message: str) -> None:
         super().__init__(message)
         self.kind: ErrorKind = kind
+        self.transient = kind in TRANSIENT

@@ -26,7 +26,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from hoops_assets import __version__
-from hoops_assets.errors import SourceError
+from hoops_assets.errors import SourceError, SourceUnreachable
 from hoops_assets.settings import hoops_home
 from hoops_assets.sources.text import write_atomically
 
@@ -187,7 +187,7 @@ class Client:
         try:
             return retrying(self._ask, address, kept)
         except _Again as fault:
-            raise SourceError(
+            raise SourceUnreachable(
                 f"{self.source}: {address}: {fault} after {self.attempts} attempts; run it again later"
                 " (what was fetched before is kept)"
             ) from fault
@@ -236,7 +236,7 @@ class Client:
         if status == 429 or status >= 500 or status == 408:
             wait = retry_after(answer.headers.get("retry-after"), self.clock.now())
             if wait > LONGEST_WAIT:
-                raise SourceError(
+                raise SourceUnreachable(
                     f"{self.source}: {address}: status {status}, asks to wait {wait:.0f} s; run it again after that"
                     " (what was fetched before is kept)"
                 )

@@ -6,6 +6,8 @@ at first use and guarded by triggers that refuse UPDATE and DELETE, and on SQLit
 `launches`: one row when something starts and one when it ends, under one launch_id; `Record.ledger` merges the two. A
 launch without its end row is `unfinished`: it runs, or it was killed.
 
+`alarms`: one row whenever an alarm turns red or green; its view is `store.alarms`.
+
 `deployments`: one row for every change of what serves, written after the serving side confirmed it; its views are in
 `store.deployments`. `served_predictions`: one row for every answer given to a customer, with the version that the
 serving side itself named (null where no model answered).
@@ -133,6 +135,16 @@ def _metadata() -> sa.MetaData:
         sa.Column("run_id", sa.String(80)),
         sa.Column("evidence", sa.Text, nullable=False),  # JSON
         sa.Column("reason", sa.Text, nullable=False),
+    )
+    append_only(
+        "alarms",
+        sa.Column("league", sa.String(40), nullable=False),
+        sa.Column("alarm", sa.String(120), nullable=False),
+        sa.Column("state", sa.String(5), nullable=False),  # red, green
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("evidence", sa.Text, nullable=False),  # JSON
+        sa.Column("run_id", sa.String(80)),
+        sa.Index("alarms_league_alarm", "league", "alarm"),
     )
     append_only(
         "served_predictions",

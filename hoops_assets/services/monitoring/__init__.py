@@ -1,0 +1,1 @@
+"""Monitoring: who watches what is forecast and served, and who is told."""
