@@ -12,9 +12,10 @@ from typing import Any
 
 import dagster as dg
 
+from hoops_assets.basketball.calendar import last_known_day
 from hoops_assets.basketball.league import League
-from hoops_assets.defs import features, ingest, monitoring, prediction, training
-from hoops_assets.defs.lane import Lane
+from hoops_assets.defs import deployment, features, ingest, monitoring, prediction, quality, training
+from hoops_assets.defs.lane import SETTLING, Lane
 from hoops_assets.defs.partitions import game_days
 from hoops_assets.defs.resources import resources
 from hoops_assets.errors import HoopsError
@@ -22,14 +23,16 @@ from hoops_assets.settings import Settings, load_settings
 from hoops_assets.sources.leagues import find_leagues, load_league
 from hoops_assets.store.calendar import read_calendar
 
-STAGES = (ingest, features, training, prediction, monitoring)
+STAGES = (ingest, features, training, deployment, prediction, monitoring, quality)
 LOGGER = logging.getLogger(__name__)
 
 
 def build_lane(league: League, settings: Settings) -> Lane:
     calendar = read_calendar(settings.home, league.name)
     calendar = calendar if calendar and calendar.days else None
-    return Lane(league, calendar, game_days(league, calendar, settings), settings.steps)
+    today = settings.clock().astimezone(league.zone).date()
+    playing = calendar is None or last_known_day(calendar) >= today - SETTLING
+    return Lane(league, calendar, game_days(league, calendar, settings), settings.steps, playing)
 
 
 def readable_lanes(settings: Settings) -> Iterator[Lane]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from hoops_assets.clouds.aws import Aws
+    from hoops_assets.emulators.aws import AwsEmulator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -17,3 +23,33 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set HOOPS_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def aws_emulator() -> Iterator[AwsEmulator]:
+    """SageMaker and S3 on loopback, one for all tests; ask for `aws` to find it empty."""
+    from hoops_assets.emulators.aws import AwsEmulator
+
+    with AwsEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def aws(aws_emulator: AwsEmulator) -> Iterator[Aws]:
+    """Clients of the emulator as just started, with an empty bucket; boto3's variables point there."""
+    from hoops_assets.clouds.aws import Aws
+    from hoops_assets.settings import AwsSettings
+
+    aws_emulator.reset()
+    settings = AwsSettings(
+        region=aws_emulator.region,
+        bucket="hoops-test",
+        role="arn:aws:iam::123456789012:role/hoops",
+        image="123456789012.dkr.ecr.us-east-1.amazonaws.com/hoops:1",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws_emulator.environment().items():
+            patch.setenv(name, value)
+        aws = Aws(settings)
+        aws.s3.create_bucket(Bucket=settings.bucket)
+        yield aws

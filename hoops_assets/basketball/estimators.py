@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hoops_assets.basketball.features import FEATURES, RATED, SIMPLE
+from hoops_assets.basketball.features import FEATURES, RATED, SENTIMENT_FEATURES, SIMPLE
 from hoops_assets.basketball.ratings import LOGIT_PER_POINT
 from hoops_assets.errors import ModelError
 
@@ -41,9 +41,20 @@ MONOTONIC = {
 """Features of which the direction is known: 1, more is better for the home side; -1, worse."""
 
 
-def _columns(names: Sequence[str], transformer: Any = "passthrough") -> ColumnTransformer:
+def _columns(names: Sequence[str]) -> ColumnTransformer:
     """Keeps the named features, by position, since ONNX inputs have no names."""
-    return ColumnTransformer([("kept", transformer, [FEATURES.index(name) for name in names])])
+    return ColumnTransformer([("kept", "passthrough", [FEATURES.index(name) for name in names])])
+
+
+def _weighed(names: Sequence[str]) -> ColumnTransformer:
+    """Keeps the named features for a penalised regression: standardised, but those of sentiment in their own units.
+
+    Where few games have posts, the standard deviation of a sentiment feature over all games is tiny; dividing by it
+    would let a handful of games set its weight. In the month after the first posts that cost .01 in log loss.
+    """
+    plain = [FEATURES.index(name) for name in names if name not in SENTIMENT_FEATURES]
+    mood = [FEATURES.index(name) for name in names if name in SENTIMENT_FEATURES]
+    return ColumnTransformer([("kept", StandardScaler(), plain), ("sentiment", "passthrough", mood)])
 
 
 def base_rate() -> Pipeline:
@@ -84,13 +95,13 @@ def elo() -> EloFormula:
 
 
 def logistic(C: float = 0.01) -> Pipeline:  # noqa: N803
-    """Logistic regression on the standardised SIMPLE features.
+    """Logistic regression on the SIMPLE features, standardised but for sentiment.
 
     Args:
         C: inverse strength of the L2 penalty.
     """
     model = LogisticRegression(C=C, max_iter=1000)
-    return Pipeline([("columns", _columns(SIMPLE, StandardScaler())), ("model", model)])
+    return Pipeline([("columns", _weighed(SIMPLE)), ("model", model)])
 
 
 def boosting(
@@ -116,8 +127,9 @@ def boosting(
     return Pipeline([("columns", _columns(SIMPLE)), ("model", model)])
 
 
-ENSEMBLE = ("post_season", "home_sentiment", "away_sentiment", "posts_difference", *RATED)
-"""What the ensemble sees: the expected margin knows form, rest, home advantage and neutral ground already."""
+ENSEMBLE = ("post_season", "home_sentiment", "away_sentiment", *RATED)
+"""What the ensemble sees: the expected margin knows form, rest, home advantage and neutral ground already. The number of
+posts is left to the learners with a stronger penalty."""
 
 
 def ensemble(C: float = 1.0) -> Pipeline:  # noqa: N803
@@ -130,7 +142,7 @@ def ensemble(C: float = 1.0) -> Pipeline:  # noqa: N803
         C: inverse strength of the L2 penalty.
     """
     model = LogisticRegression(C=C, max_iter=1000)
-    return Pipeline([("columns", _columns(ENSEMBLE, StandardScaler())), ("model", model)])
+    return Pipeline([("columns", _weighed(ENSEMBLE)), ("model", model)])
 
 
 LEARNERS: dict[str, Learner] = {

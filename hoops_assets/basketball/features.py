@@ -37,6 +37,9 @@ RATED = (
 )
 """What game ratings add, all 0 for two equal sides on neutral ground."""
 
+SENTIMENT_FEATURES = ("home_sentiment", "away_sentiment", "posts_difference")
+"""Those of SIMPLE that come from fan posts; all 0 where nobody wrote."""
+
 FEATURES = SIMPLE + RATED
 """Names and order of the model inputs. Every value is a float64 that float32 represents exactly."""
 

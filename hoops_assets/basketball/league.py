@@ -81,6 +81,18 @@ class HomeRules(Strict):
     neutral_stages: tuple[str, ...] = ()
 
 
+class SentimentRules(Strict):
+    """How fan posts become sentiment.
+
+    Attributes:
+        scorer: `basketball`, VADER's rules with basketball's words in front of its own, or `vader`, VADER as published.
+        window_hours: a post counts for a game if written in so many hours before tip-off.
+    """
+
+    scorer: Literal["basketball", "vader"] = "basketball"
+    window_hours: float = Field(default=72.0, gt=0, le=336)
+
+
 class SourceSpec(BaseModel):
     """Which connector reads, and its own options, which that connector validates."""
 
@@ -100,12 +112,14 @@ class Sources(Strict):
         posts: what fans write.
         box_scores: figures of both teams, known after the game.
         odds: closing odds, a benchmark and never a feature.
+        compare: a second source of the same games, which the first is held against and nothing is read from.
     """
 
     games: SourceSpec
     posts: SourceSpec | None = None
     box_scores: SourceSpec | None = None
     odds: SourceSpec | None = None
+    compare: SourceSpec | None = None
 
 
 class League(Strict):
@@ -120,6 +134,7 @@ class League(Strict):
         season_starts: "MM-DD", the day on which one season turns into the next where the source does not name seasons.
         season_games: season -> regular-season games of each team, where the league announced another number than in the
             seasons before (a late start, a shorter calendar).
+        sentiment: how fan posts become sentiment.
     """
 
     name: str
@@ -131,6 +146,7 @@ class League(Strict):
     sources: Sources
     home_rules: HomeRules = HomeRules()
     elo: EloRules = EloRules()
+    sentiment: SentimentRules = SentimentRules()
     teams: dict[str, Team]
 
     @field_validator("name")

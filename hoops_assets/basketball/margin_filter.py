@@ -27,6 +27,8 @@ from typing import Self
 
 import numpy as np
 
+from hoops_assets.basketball.new_teams import RECORD_GAMES, newcomer_rating
+
 
 @dataclass(frozen=True)
 class FilterRules:
@@ -37,7 +39,8 @@ class FilterRules:
         noise: variance of one game's damped margin around its mean, at the start.
         noise_memory: games over which the noise variance is learned.
         rating_variance: of a team when the filter starts, its mean then being 0.
-        newcomer, newcomer_variance: mean and variance of a team that joins in a later season.
+        newcomer, newcomer_variance: mean and variance of a team that joins in a later season; the mean is drawn towards
+            the records of those that joined before it (`new_teams.newcomer_rating`).
         carry_over: share of a rating that is left in the next season.
         season_variance, day_variance: growth of a rating's variance between seasons and with every day in a season.
         edge_variance, edge_carry_over, edge_season_variance: the same for a team's own home edge, whose mean is 0.
@@ -169,12 +172,15 @@ class MarginFilter:
         self._covariance = np.diag([rules.league_edge_variance, rules.tired_variance, rules.tired_variance])
         self._noise = rules.noise
         self._first_season = True
+        self._records: dict[str, tuple[int, float]] = {}
+        """Newcomer -> games that count for its record, and the sum of its strength in them."""
 
     def copy(self) -> Self:
         twin = type(self)(self._rules)
         twin._place = dict(self._place)
         twin._mean, twin._covariance = self._mean.copy(), self._covariance.copy()
         twin._noise, twin._first_season = self._noise, self._first_season
+        twin._records = dict(self._records)
         return twin
 
     def _variances(self, term: int | None = None) -> np.ndarray:
@@ -218,7 +224,10 @@ class MarginFilter:
         """Place of the team's rating; a team not seen before gets one."""
         if team not in self._place:
             rules = self._rules
-            start = (0.0, rules.rating_variance) if self._first_season else (rules.newcomer, rules.newcomer_variance)
+            start = (0.0, rules.rating_variance)
+            if not self._first_season:
+                start = (newcomer_rating(self._whole_records(), rules.newcomer), rules.newcomer_variance)
+                self._records[team] = (0, 0.0)
             place = self._place[team] = len(self._mean)
             self._mean = np.concatenate([self._mean, [start[0], 0.0, 0.0][: self._stride]])
             wider = np.zeros((len(self._mean), len(self._mean)))
@@ -226,6 +235,19 @@ class MarginFilter:
             self._covariance = wider
             self._variances()[place:] = [start[1], rules.edge_variance, rules.form_variance][: self._stride]
         return self._place[team]
+
+    def _whole_records(self) -> list[float]:
+        """Strength of every newcomer that has a whole record, points against an average team."""
+        return [total / games for games, total in self._records.values() if games == RECORD_GAMES]
+
+    def _note_records(self, game: Encounter, error: float) -> None:
+        """Adds a game to its newcomers' records: what the side showed is its rating before the game and the surprise."""
+        for team, surprise in ((game.home, error), (game.away, -error)):
+            games, total = self._records.get(team, (RECORD_GAMES, 0.0))
+            if games < RECORD_GAMES:
+                place = self._place[team]
+                shown = self._mean.item(place) + (self._mean.item(place + 2) if self._stride == 3 else 0.0) + surprise
+                self._records[team] = (games + 1, total + shown)
 
     def _terms(self, game: Encounter) -> tuple[list[int], list[int]]:
         """Places of the terms that count for the home side, and of those that count against it."""
@@ -279,6 +301,7 @@ class MarginFilter:
             variance += self._noise
             error = self._rules.damping * math.tanh(game.margin / self._rules.damping) - mean
             surplus += error * error - variance
+            self._note_records(game, error)
             self._mean += covariance * (error / variance)
             covariance /= math.sqrt(variance)
             self._covariance -= covariance[:, None] * covariance

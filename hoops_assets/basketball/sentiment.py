@@ -6,7 +6,7 @@ posts from where is in `sources`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -90,6 +90,10 @@ def basketball_scorer() -> Scorer:
     from hoops_assets.basketball.vader import Vader
 
     return Vader(*words_and_phrases())
+
+
+SCORERS: dict[str, Callable[[], Scorer]] = {"basketball": basketball_scorer, "vader": vader_scorer}
+"""Every scorer by the name that a league gives it (`league.SentimentRules.scorer`)."""
 
 
 def post_days(created_at: pd.Series, game_days: Sequence[date], zone: ZoneInfo) -> pd.Series:

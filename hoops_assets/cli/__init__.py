@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from hoops_assets.cli import lane, leagues, models, operate
+from hoops_assets.cli import ask, bench, lane, leagues, models, operate, quality, rollout, serve
 from hoops_assets.cli.shared import CANNOT, tell_error
 from hoops_assets.errors import HoopsError
 
@@ -20,7 +20,12 @@ app = typer.Typer(
 app.add_typer(leagues.app, name="leagues")
 app.add_typer(lane.app)
 app.add_typer(models.app)
+app.add_typer(ask.app, name="ask")
+app.add_typer(bench.app, name="bench")
 app.add_typer(operate.app)
+app.add_typer(quality.app)
+app.add_typer(serve.app)
+app.add_typer(rollout.app)
 
 
 def main() -> None:

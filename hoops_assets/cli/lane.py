@@ -23,6 +23,7 @@ from hoops_assets.cli.shared import (
     seasons_of,
     status,
     tell_error,
+    told_traffic,
 )
 from hoops_assets.errors import HoopsError, ModelError, SourceError
 
@@ -42,9 +43,10 @@ PREDICTED = (
 @app.command()
 def up(
     port: Annotated[int, typer.Option(help="of the Dagster UI; the next free one if it is taken")] = 3000,
+    predictions_port: Annotated[int, typer.Option(help="of the prediction server, likewise")] = 8000,
     materialise_only: Annotated[bool, typer.Option("--materialise-only", help="do not start the servers")] = False,
 ) -> None:
-    """Takes every league through the whole graph, then serves the Dagster UI until Ctrl-C."""
+    """Takes every league through the whole graph, then serves the Dagster UI and the predictions until Ctrl-C."""
     from hoops_assets.launch.lanes import Lanes
     from hoops_assets.launch.servers import serve
 
@@ -60,11 +62,17 @@ def up(
         with status(f"{name}: training candidates side by side"):
             lanes.train()
         out.print(f"[green]✓[/] {name}: candidates trained, evaluated and registered")
+        with status(f"{name}: deploying"):
+            deployed = lanes.deploy()
+        out.print(f"[green]✓[/] {name}: version {told_traffic(deployed.traffic)}: {deployed.reason}")
         _backfill(lanes, stages=("prediction", "monitoring"), what="predictions")
+        with status(f"{name}: looking over the data"):
+            failing = [state for state in lanes.quality() if not state.passed]
+        out.print(f"[green]✓[/] {name}: data looked over, {len(failing)} checks do not pass; see: hoops quality {name}")
     for error in errors:
         tell_error(error)
     if not materialise_only:
-        serve(settings, port, lambda text: out.print(text))
+        serve(settings, port, lambda text: out.print(text), predictions_port)
     if errors:
         raise typer.Exit(CANNOT)
     for name, rows in rejected.items():
@@ -146,14 +154,20 @@ def evaluate(
     seasons: Annotated[
         str | None, typer.Option(help="2009..2019, or one season; default all with enough games before them")
     ] = None,
+    ablate: Annotated[
+        str | None, typer.Option(help="sentiment: also every learner with and without it, on the games with posts")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Walk-forward of every learner, straight from the sources: every game is forecast only from earlier ones."""
+    if ablate not in (None, "sentiment"):
+        raise HoopsError(f"--ablate {ablate!r}: only sentiment can be left out")
     from hoops_assets.basketball.games import apply_home_rules
     from hoops_assets.sources.leagues import get_league
+    from hoops_assets.sources.odds import open_odds
     from hoops_assets.sources.open import open_games, open_posts
     from hoops_assets.sources.quarantine import write_quarantine
-    from hoops_assets.workloads.evaluate import evaluate_league, league_features
+    from hoops_assets.workloads.evaluate import ablate_sentiment, evaluate_league, league_features
 
     settings, wanted = load_settings(), seasons_of(seasons)
     one = get_league(settings.home, league)
@@ -167,16 +181,31 @@ def evaluate(
         posts = source.read(datetime(1900, 1, 1, tzinfo=UTC), settings.clock()).posts if source else None
         progress.update(task, description=f"{league}: features")
         features = league_features(one, games, posts)
+        odds, line = open_odds(one), None
+        if odds is not None:
+            priced = odds.read(games)
+            write_quarantine(settings.home / "quarantine" / league, "odds", priced.rejected)
+            chances = priced.odds.set_index("game_id")["home_win_probability"].reindex(features["game_id"])
+            line = chances.set_axis(features.index)
 
         def told(what: str, step: int, total: int) -> None:
             progress.update(task, description=f"{league}: {what}", completed=step, total=total)
 
-        report = evaluate_league(features, wanted, progress=told)
+        report: dict[str, Any] = dict(evaluate_league(features, wanted, progress=told, closing_line=line))
+        if ablate:
+            report["ablation"] = ablate_sentiment(features, wanted, progress=told)
     if as_json:
         print_json(report)
     else:
         print_table(f"{league}: walk-forward", report["learners"])
         print_table("Paired differences in log loss (negative: the learner is better)", report["paired"])
+        if ablate:
+            found = report["ablation"]
+            out.print(
+                f"{found['games']} games have fan posts; {found['informed_games']} of them were forecast by models that"
+                " had learnt from games with posts"
+            )
+            print_table("Log loss with fan sentiment minus without (negative: it helps)", found["learners"])
     exit_status(league, read.rejected)
 
 

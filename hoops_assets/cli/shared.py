@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,3 +130,10 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
+
+
+def told_traffic(traffic: Mapping[int, int]) -> str:
+    """Versions and their shares in words: 3 (all traffic), or 3 (90 %) and 4 (10 %)."""
+    if len(traffic) == 1:
+        return f"{next(iter(traffic))} (all traffic)"
+    return " and ".join(f"{version} ({percent} %)" for version, percent in traffic.items()) or "none"

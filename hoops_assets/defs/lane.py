@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -23,13 +23,27 @@ OWNERS = {
     "ingest": "team:data",
     "features": "team:data",
     "training": "team:models",
+    "deployment": "team:models",
     "prediction": "team:models",
     "monitoring": "team:models",
+    "quality": "team:data",
 }
 """Who answers for the assets of a stage; the keys are the stages of the lane in order."""
 
 POOLS = {"training": "training", "deployment": "endpoint"}
 """Stage -> the pool of its assets; an asset that asks a source is in the pool of that source."""
+
+WHOLE = frozenset({"history", "training_set", "box_scores", "closing_odds"})
+"""Tables that a run always makes as a whole."""
+
+BY_DAY = tuple(name for name in TABLES if name not in WHOLE)
+"""Tables with a partition per game day."""
+
+SETTLING = timedelta(days=14)
+"""How far back the daily run goes, for results that are corrected and games that are added late."""
+
+FRESH_BY_TEN = ("fixtures", "results", "fan_posts", "predictions")
+"""Assets that a league which is playing must have materialised by ten every morning, league time."""
 
 SOURCES, TABLE_IO, VALUE_IO = "sources", "table_io", "io_manager"
 
@@ -38,15 +52,29 @@ Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 @dataclass(frozen=True)
 class Lane:
-    """One league and its partitions; hands out the options that all its assets share."""
+    """One league and its partitions; hands out the options that all its assets share.
+
+    Attributes:
+        playing: whether the calendar reaches the present, so that fresh data are to be expected.
+    """
 
     league: League
     calendar: Calendar | None
     days: dg.DailyPartitionsDefinition
     steps: Mapping[StepName, Step] = field(default_factory=dict)
+    playing: bool = True
 
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.league.name, name])
+
+    @property
+    def fresh_by_ten(self) -> dg.FreshnessPolicy | None:
+        """Materialised since midnight, by ten in the morning, league time; the daily run starts at nine."""
+        if not self.playing:
+            return None
+        return dg.FreshnessPolicy.cron(
+            deadline_cron="0 10 * * *", lower_bound_delta=timedelta(hours=10), timezone=self.league.time_zone
+        )
 
     def game_days_since_start(self) -> list[date]:
         """The calendar's game days from the first one with a partition on."""
@@ -101,6 +129,7 @@ class Lane:
             partitions_def=self.days,
             backfill_policy=dg.BackfillPolicy.single_run(),
             io_manager_key=TABLE_IO,
+            freshness_policy=self.fresh_by_ten if name in FRESH_BY_TEN else None,
             **options,
         )
 
@@ -113,6 +142,7 @@ class Lane:
             "fan_posts": sources.posts,
             "box_scores": sources.box_scores,
             "closing_odds": sources.odds,
+            "reconciliation": sources.compare,
         }.get(name)
         return f"source_{source.kind}" if source else POOLS.get(stage)
 

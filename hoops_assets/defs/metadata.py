@@ -7,13 +7,18 @@ day-partitioned materialisation, because Dagster copies them to every day.
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
 from hoops_assets.store.record import LaunchedFrom
+
+if TYPE_CHECKING:
+    from hoops_assets.store.fan_posts import Intake
+    from hoops_assets.store.post_buffer import BufferMetrics
 
 
 def days_of(context: dg.AssetExecutionContext) -> list[date]:
@@ -29,6 +34,16 @@ def tell_rows(context: dg.AssetExecutionContext, frame: pd.DataFrame) -> pd.Data
             {"dagster/partition_row_count": int(counts.get(day, 0))}, partition_key=day.isoformat()
         )
     return frame
+
+
+def tell_intake(context: dg.AssetExecutionContext, intake: Intake, buffer: BufferMetrics) -> None:
+    """Puts on each day how many posts are new, and on the run's last day the counts of the post buffer."""
+    days = days_of(context)
+    for day in days:
+        context.add_asset_metadata({"new_posts": intake.by_day.get(day, 0)}, partition_key=day.isoformat())
+    told = {f"run_posts_{name}": getattr(intake, name) for name in ("taken", "stored", "known", "thinned", "late")}
+    told |= {f"buffer_{name}": value for name, value in asdict(buffer).items()}
+    context.add_asset_metadata(told, partition_key=days[-1].isoformat())
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

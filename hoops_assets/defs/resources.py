@@ -5,6 +5,7 @@ What belongs here: one resource per service, thin. A provider's module is import
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,16 +17,21 @@ from hoops_assets.basketball.calendar import calendar_of
 from hoops_assets.basketball.games import apply_home_rules
 from hoops_assets.basketball.league import League
 from hoops_assets.defs.lane import SOURCES, TABLE_IO, VALUE_IO
-from hoops_assets.settings import Provider, Settings
+from hoops_assets.errors import SourceError
+from hoops_assets.settings import BufferPolicy, Provider, Settings
 from hoops_assets.sources.contract import BoxScoresRead, GamesRead, OddsRead, PostsRead
 from hoops_assets.store.calendar import write_calendar
 from hoops_assets.store.io_manager import TableIOManager, TablesResource, ValueIOManager
 
 if TYPE_CHECKING:
-    from hoops_assets.services.prediction.contract import PredictionService
+    from hoops_assets.judging.health import Counts
+    from hoops_assets.services.prediction.contract import Endpoint, Packed, PredictionService
+    from hoops_assets.services.prediction.rollout import Rollout
     from hoops_assets.services.registry.contract import Registry
     from hoops_assets.services.registry.mlflow_mirror import MirrorReport
     from hoops_assets.services.training.contract import TrainingService
+    from hoops_assets.store.delta import DeltaStore
+    from hoops_assets.store.post_buffer import BufferMetrics, PostBuffer
     from hoops_assets.store.record import Record
 
 
@@ -52,16 +58,29 @@ class SourcesResource(dg.ConfigurableResource):
             write_calendar(Path(self.home), league.name, calendar_of(games))
         return GamesRead(games, read.rejected, read.notes)
 
-    def posts(self, league: League, start: datetime, end: datetime) -> PostsRead | None:
-        from hoops_assets.sources.open import open_posts
+    def compared_games(self, league: League) -> GamesRead:
+        """The games of the league's second source; raises SourceError if it has none."""
+        from hoops_assets.sources.open import open_compared_games
+
+        source = open_compared_games(league)
+        if source is None:
+            raise SourceError(f"league {league.name} names no second source of games; add sources.compare to its file")
+        read = self._quarantined(league, "compared_games", source.read(self.clock()))
+        return GamesRead(apply_home_rules(read.games, league), read.rejected, read.notes)
+
+    def posts(self, league: League, start: datetime, end: datetime) -> Iterator[PostsRead]:
+        """Posts with start <= created_at < end, in parts where the source can stream them; none without a source."""
+        from hoops_assets.sources.open import open_posts, read_parts
         from hoops_assets.sources.quarantine import write_quarantine
 
         source = open_posts(league)
         if source is None:
-            return None
-        read = source.read(start, min(end, self.clock()))
-        write_quarantine(Path(self.home) / "quarantine" / league.name, "posts", read.rejected)
-        return read
+            return
+        rejected = []
+        for read in read_parts(source, start, min(end, self.clock())):
+            rejected += read.rejected
+            yield read
+        write_quarantine(Path(self.home) / "quarantine" / league.name, "posts", rejected)
 
     def box_scores(self, league: League, results: pd.DataFrame) -> BoxScoresRead | None:
         from hoops_assets.sources.open import open_box_scores
@@ -82,6 +101,29 @@ class SourcesResource(dg.ConfigurableResource):
 
         write_quarantine(Path(self.home) / "quarantine" / league.name, name, read.rejected)
         return read
+
+
+class PostBufferResource(dg.ConfigurableResource):
+    """The bounded buffer through which each league's fan posts enter."""
+
+    home: str
+    policy: BufferPolicy
+    high_water_posts: int
+    high_water_bytes: int
+
+    def open(self, league: League) -> PostBuffer:
+        from hoops_assets.store.post_buffer import PostBuffer
+
+        path = Path(self.home) / "posts" / f"{league.name}.sqlite"
+        return PostBuffer(path, self.policy, self.high_water_posts, self.high_water_bytes)
+
+    def tell(self, league: League) -> BufferMetrics:
+        """The buffer's counts as of now, also written to HOME/metrics."""
+        from hoops_assets.store.fan_posts import tell_metrics
+
+        metrics = self.open(league).metrics()
+        tell_metrics(Path(self.home), league.name, metrics)
+        return metrics
 
 
 class RecordResource(dg.ConfigurableResource):
@@ -131,14 +173,50 @@ class RegistryResource(dg.ConfigurableResource):
 
 
 class PredictionResource(dg.ConfigurableResource):
-    """Who forecasts with a registered model."""
+    """Who forecasts with a registered model, on demand and in batch."""
 
     provider: Provider
+    home: str
+    upcoming_days: int = 7
 
     def service(self, registry: Registry) -> PredictionService:
         from hoops_assets.services.prediction.local import LocalPrediction
 
-        return LocalPrediction(registry)
+        return LocalPrediction(registry, Path(self.home))
+
+    def rollout(self, league: League, registry: Registry, store: DeltaStore, record: Record, now: datetime) -> Rollout:
+        """By which what serves a league is changed, and every change recorded."""
+        from hoops_assets.services.prediction.rollout import Rollout
+
+        def pack(version: int) -> Packed:
+            from hoops_assets.services.prediction.bundle import pack
+
+            return pack(registry, store, league, version, now, self.upcoming_days)
+
+        lock = Path(self.home) / "serving" / f".{league.name}.rollout.lock"
+        return Rollout(league.name, self.service(registry), record, pack, lock)
+
+    def counts(self, league: str, version: int) -> Counts | None:
+        """What the running server has counted of a version's answers; None if none runs."""
+        from hoops_assets.judging.health import read_counts
+        from hoops_assets.workloads.serve.client import running_server
+
+        server = running_server(Path(self.home))
+        return read_counts(server.metrics(), league, version) if server else None
+
+    def renew_fixtures(self, league: League, registry: Registry, store: DeltaStore, now: datetime) -> Endpoint | None:
+        """Gives the league's endpoint the features of the coming games as materialised; None without an endpoint."""
+        from hoops_assets.services.errors import ServiceError
+        from hoops_assets.services.prediction.bundle import coming_fixtures
+
+        service = self.service(registry)
+        try:
+            service.describe(league.name)
+        except ServiceError as error:
+            if error.kind == "not_found":
+                return None
+            raise
+        return service.update_fixtures(league.name, coming_fixtures(store, league, now, self.upcoming_days))
 
 
 def resources(settings: Settings) -> dict[str, object]:
@@ -148,6 +226,12 @@ def resources(settings: Settings) -> dict[str, object]:
     return {
         SOURCES: SourcesResource(home=str(home), now=settings.now.isoformat() if settings.now else ""),
         "tables": tables,
+        "post_buffer": PostBufferResource(
+            home=str(home),
+            policy=settings.post_buffer_policy,
+            high_water_posts=settings.post_buffer_posts,
+            high_water_bytes=settings.post_buffer_bytes,
+        ),
         TABLE_IO: TableIOManager(tables=tables),
         VALUE_IO: ValueIOManager(folder=str(home / "values")),
         "record": RecordResource(url=settings.record),
@@ -155,5 +239,7 @@ def resources(settings: Settings) -> dict[str, object]:
         "registry": RegistryResource(
             provider=settings.registry, folder=str(home / "registry"), mlflow_tracking_uri=settings.mlflow
         ),
-        "prediction": PredictionResource(provider=settings.prediction),
+        "prediction": PredictionResource(
+            provider=settings.prediction, home=str(home), upcoming_days=settings.upcoming_days
+        ),
     }

@@ -1,4 +1,4 @@
-"""Plots a person can read at 600 pixels: reliability and log loss over time.
+"""Plots a person can read at 600 pixels: reliability, log loss over time, confidence sequences.
 
 What belongs here: tables in, PNG bytes out. Drawn with Agg without pyplot, so no display and no global state
 is touched.
@@ -7,13 +7,16 @@ is touched.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from hoops_assets.judging.scoring import reliability
@@ -91,4 +94,39 @@ def loss_by_group_plot(losses: Mapping[str, pd.Series], title: str = "Log loss b
     axes.grid(color="#e5e5e5")
     if losses:
         figure.legend(loc="outside lower center", fontsize=9, ncols=4)
+    return _png(figure)
+
+
+def confidence_sequence_plot(
+    days: Sequence[Any], sequence: NDArray[np.float64], margin: float, title: str = "Gain of the canary"
+) -> bytes:
+    """Mean gain with both ends of its confidence sequence over game days, beside the two lines that decide.
+
+    Args:
+        days: dates, ascending.
+        sequence: as `judging.sequential.confidence_sequence` returns it, [days, 3].
+        margin: roll out when the lower end is above minus this, roll back when the upper end is below zero.
+
+    Returns:
+        PNG, 600 x 400 pixels. Ends far outside what decides are cut off.
+    """
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(-margin, color=COLOURS[2], linewidth=1.2, linestyle="--", label=f"roll out: lower end above {-margin}")
+    axes.axhline(0.0, color=COLOURS[1], linewidth=1.2, linestyle="--", label="roll back: upper end below 0")
+    if len(days):
+        mean, low, high = sequence.T
+        at = np.array(days, dtype="datetime64[D]")
+        axes.fill_between(at, low, high, color=COLOURS[0], alpha=0.2, label="confidence sequence")
+        axes.plot(at, mean, color=COLOURS[0], linewidth=1.5, marker="o", markersize=3, label="mean gain")
+        shown = 1.3 * max(5 * margin, float(np.abs(sequence[-1]).max()))
+        axes.set_ylim(-shown, shown)
+        first = at[0] - np.timedelta64(1, "D")
+        axes.set_xlim(first, max(at[-1], at[0] + np.timedelta64(14, "D")))  # pyright: ignore[reportArgumentType]
+        locator = AutoDateLocator(maxticks=7)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set(xlabel="settled game day", ylabel="gain in Brier score (more is better)", title=title)
+    axes.grid(color="#e5e5e5")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
     return _png(figure)

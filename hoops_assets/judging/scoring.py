@@ -113,3 +113,16 @@ def scores(probability: ArrayLike, outcome: ArrayLike) -> dict[str, float | int]
         "accuracy": accuracy(probability, outcome),
         "calibration_error": calibration_error(probability, outcome),
     }
+
+
+def calibration_error_by_luck(
+    probability: ArrayLike, quantile: float = 0.99, bins: int = BINS, draws: int = 500, seed: int = 0
+) -> float:
+    """What `calibration_error` a perfect forecaster stays below with probability `quantile`.
+
+    Outcomes are drawn from the probabilities themselves: Bröcker and Smith, "Increasing the Reliability of Reliability
+    Diagrams" (Weather and Forecasting 22, 2007).
+    """
+    p = np.asarray(probability, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    return float(np.quantile([calibration_error(p, rng.random(len(p)) < p, bins) for _ in range(draws)], quantile))

@@ -133,8 +133,21 @@ def walk_forward(
     return out
 
 
+def log_losses_where_known(p: pd.Series, y: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Log loss of each row with a probability, NaN where there is none."""
+    known = p.notna().to_numpy()
+    losses = np.full(len(y), np.nan)
+    losses[known] = log_losses(p[known].to_numpy(dtype=np.float64), y[known])
+    return losses
+
+
 def report(
-    forecasts: pd.DataFrame, labels: pd.Series, clusters: pd.Series, *, elo: str | None = None
+    forecasts: pd.DataFrame,
+    labels: pd.Series,
+    clusters: pd.Series,
+    *,
+    elo: str | None = None,
+    closing_line: pd.Series | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Scores of every learner, and paired differences of every two, all on the same rows.
 
@@ -142,6 +155,7 @@ def report(
         forecasts: P(True), one column per learner. Rows that lack a forecast or a label are left out.
         labels: bool, null while unknown. clusters: game day of each row.
         elo: the learner against which the leak alarm judges the others; None for no alarm.
+        closing_line: the market's P(True) of each row, NaN where it has none, against which the alarm judges as well.
 
     Returns:
         {"learners": [{"learner", "n", "log_loss", "brier", "accuracy", "calibration_error"}, ...],
@@ -161,9 +175,9 @@ def report(
     columns = {str(name): column[rows].to_numpy(dtype=np.float64) for name, column in forecasts.items()}
     losses = {name: log_losses(p, y) for name, p in columns.items()}
     squares = {name: brier_scores(p, y) for name, p in columns.items()}
-    if elo is not None:
-        for name in columns:
-            leak_alarm(name, losses[name], elo=losses[elo])
+    line = None if closing_line is None else log_losses_where_known(closing_line[rows], y)
+    for name in columns:
+        leak_alarm(name, losses[name], elo=None if elo is None else losses[elo], closing_line=line)
     paired = []
     for against, name in combinations(columns, 2):
         nats = paired_difference(losses[name], losses[against], days)

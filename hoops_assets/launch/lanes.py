@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
 
 import dagster as dg
 import pandas as pd
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from hoops_assets.basketball.calendar import calendar_of, days_by_season
 from hoops_assets.basketball.league import League
@@ -64,6 +65,32 @@ class BackfillReport:
     @property
     def failed(self) -> bool:
         return any(span.state == "failed" for span in self.spans)
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """Where a check stands since it last ran; `severity` is that of a failure, ERROR or WARN."""
+
+    asset: str
+    check: str
+    passed: bool
+    severity: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What serves after a deployment.
+
+    Attributes:
+        refused: why the gate refused the version, or None.
+        traffic: {version: percent}.
+        reason: one sentence for people.
+    """
+
+    refused: str | None
+    traffic: dict[int, int]
+    reason: str
 
 
 class Lanes:
@@ -150,6 +177,62 @@ class Lanes:
         if error:
             raise ModelError(f"training {self.league.name} failed: {error}")
 
+    def deploy(self, version: int | None = None, share: int | None = None) -> Deployed:
+        """Takes a version through its gate, judges the one on trial, and does what the verdict says.
+
+        Args:
+            version: by default the challenger. share: percent of the traffic while on trial.
+
+        Raises:
+            HoopsError: a change of what serves failed.
+        """
+        from hoops_assets.services.prediction import decide
+        from hoops_assets.services.prediction.trial import serving, trial
+        from hoops_assets.store.delta import DeltaStore
+
+        def go(name: str, **config: object) -> str | None:
+            given = {key: value for key, value in config.items() if value is not None}
+            return self._run([self.lane.key(name)], {}, {name: given} if given else None)
+
+        def must(name: str, **config: object) -> None:
+            error = go(name, **config)
+            if error:
+                raise HoopsError(f"{name} of {self.league.name} failed: {error}")
+
+        refused = go("canary_endpoint", version=version, share=share)
+        if serving(self.record, self.league.name).champion is None:
+            raise HoopsError(f"nothing serves {self.league.name}: {refused}")
+        must("endpoint_fixtures")
+        must("canary_verdict")
+        judged = trial(DeltaStore(self.settings.tables_root), self.record, self.league)
+        if judged is None or judged.verdict.choice == "roll_out":
+            must("live_endpoint")
+        elif judged.verdict.decided:
+            must("live_endpoint", version=judged.serving.champion, reason=judged.verdict.reason)
+        last = decide.last_change(self.record, self.league.name)
+        return Deployed(refused, dict(last.traffic), judged.verdict.reason if judged else last.reason)
+
+    def quality(self) -> list[CheckState]:
+        """Looks over the league's data in one run; returns where every check of the lane stands, failing ones first.
+
+        Raises:
+            HoopsError: the run failed.
+        """
+        graph = self.definitions.resolve_asset_graph()
+        error = self._run(
+            [key for key in graph.get_all_asset_keys() if graph.get(key).tags["hoops/step"] == "quality"], {}
+        )
+        if error:
+            raise HoopsError(f"looking over the data of {self.league.name} failed: {error}")
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(sorted(graph.asset_check_keys))
+        states = [
+            CheckState(key.asset_key.path[-1], key.name, data.passed, data.severity.value, data.description or "")
+            for key, record in latest.items()
+            if record.event and record.event.dagster_event and (data := record.event.dagster_event.event_specific_data)
+            if isinstance(data, AssetCheckEvaluation)
+        ]
+        return sorted(states, key=lambda state: (state.passed, state.asset, state.check))
+
     def daily(self, through: date | None = None) -> BackfillReport:
         """The daily run: settles the last fortnight and forecasts the days ahead, at least up to `through`."""
         today = self.settings.clock().astimezone(self.league.zone).date()
@@ -183,8 +266,10 @@ class Lanes:
         if error:
             raise HoopsError(f"the history of {self.league.name} cannot be stored: {error}")
 
-    def _run(self, keys: list[dg.AssetKey], tags: dict[str, str]) -> str | None:
-        """One run over assets; returns why it failed, or None."""
+    def _run(
+        self, keys: list[dg.AssetKey], tags: dict[str, str], config: Mapping[str, Mapping[str, object]] | None = None
+    ) -> str | None:
+        """One run over assets; `config` by an asset's name. Returns why it failed, or None."""
         job = self.definitions.resolve_implicit_global_asset_job_def()
         try:
             result = job.execute_in_process(
@@ -196,7 +281,10 @@ class Lanes:
                     "hoops/league": self.league.name,
                     "hoops/launched_from": self.launched_from,
                 },
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    "ops": {f"{self.league.name}__{name}": {"config": given} for name, given in (config or {}).items()},
+                },
                 raise_on_error=False,
             )
         except dg.DagsterError as error:
@@ -218,13 +306,16 @@ class Lanes:
         """Which span a run is about, and a digest of its inputs: the games up to its end, the code, the league, the model."""
         games = self.read.games
         upto = games["season"] <= span.season if span.days == 0 else games["day"] <= span.last
-        challenger = None
+        models: list[str] = []
         if "prediction" in stages:
+            from hoops_assets.services.prediction.trial import to_forecast
+
             registry = resources(self.settings)["registry"].service()  # type: ignore[attr-defined]
-            challenger = registry.challenger(self.league.name)
+            versions = to_forecast(self.record, registry, self.league.name)
+            models = [registry.get(self.league.name, version).digest for version in versions]
         parts = (
             self.league.model_dump_json(), code().digest,
-            challenger.digest if challenger else None, self._game_digests[upto].sum(),
+            models, self._game_digests[upto].sum(),
         )  # fmt: skip
         return {
             SPAN_TAG: f"{span.first}..{span.last} {'+'.join(sorted(stages))}",

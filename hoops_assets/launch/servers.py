@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ import psutil
 from hoops_assets.errors import HoopsError
 from hoops_assets.launch.instance import LOCATION, prepare_home
 from hoops_assets.settings import Settings
+from hoops_assets.workloads.serve.client import RunningServer, running_server
 
 READY_SECONDS = 180.0
 PATIENCE = 10.0
@@ -34,6 +35,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LANES_PAGE = "/asset-groups"
 """Where a newcomer sees something; the UI's own first page shows only scheduled runs."""
+
+_PREDICTIONS = (sys.executable, "-m", "hoops_assets.workloads.serve", "--host", "127.0.0.1", "--port")
 
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
     name loadStatus locationOrLoadError { __typename ... on PythonError { message } }
@@ -80,8 +83,10 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None], prediction
     previous = {number: signal.signal(number, end) for number in heeded}
     started: list[_Started] = []
     try:
-        for start, wanted in ((_start, port), (_start_predictions, predictions)):
-            started.append(start(home, free_port(wanted)))
+        port = free_port(port)
+        started.append(_start(home, port))
+        other = free_port(predictions)
+        started.append(_start_predictions(home, other if other != port else free_port(port + 1)))
         for one in started:
             _wait(one, lambda: ended)
         if not ended:
@@ -100,6 +105,33 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None], prediction
             one.process.poll()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def prediction_server(home: Path) -> Iterator[RunningServer]:
+    """A prediction server of a home on a free port of the loopback, with default settings, until the end of the block.
+
+    Raises:
+        HoopsError: it did not come up; the message names its log.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "predictions.log"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOOPS_")}
+    process = _child([*_PREDICTIONS, "0"], home, log, {**kept, "HOOPS_HOME": str(home)})
+    try:
+        one = _Started("prediction server", process, "", log, lambda: _found(home) is not None)
+        _wait(one, lambda: False, every=0.05)
+        found = _found(home)
+        assert found is not None
+        yield found
+    finally:
+        end_tree(process.pid)
+        process.wait(PATIENCE)
+
+
+def _found(home: Path) -> RunningServer | None:
+    server = running_server(home)
+    return server if server is not None and _answers(f"{server.address}/healthz") else None
 
 
 def free_port(wanted: int) -> int:
@@ -181,27 +213,29 @@ def _start(home: Path, port: int) -> _Started:
         sys.executable, "-m", "dagster", "dev", "-w", str(home / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
     log, address = home / "servers.log", f"http://127.0.0.1:{port}"
-    process = _child(command, home, log)
+    process = _child(command, home, log, _environment(home))
     return _Started("Dagster UI", process, f"{address}{LANES_PAGE}", log, lambda: _loaded(address, log))
 
 
 def _start_predictions(home: Path, port: int) -> _Started:
-    command = [sys.executable, "-m", "hoops_assets.workloads.serve", "--port", str(port)]
     log, address = home / "predictions.log", f"http://127.0.0.1:{port}"
-    process = _child(command, home, log)
+    process = _child([*_PREDICTIONS, str(port)], home, log, _environment(home))
     return _Started("prediction server", process, address, log, lambda: _answers(f"{address}/healthz"))
 
 
-def _child(command: list[str], home: Path, log: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "DAGSTER_HOME": str(home), "HOOPS_HOME": str(home.parent)}
+def _environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "DAGSTER_HOME": str(home), "HOOPS_HOME": str(home.parent)}
+
+
+def _child(command: list[str], folder: Path, log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     with log.open("wb") as sink:
         return subprocess.Popen(
             command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, start_new_session=True,
-            cwd=home,
+            cwd=folder,
         )  # fmt: skip
 
 
-def _wait(one: _Started, ended: Callable[[], bool]) -> None:
+def _wait(one: _Started, ended: Callable[[], bool], every: float = 0.5) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not ended():
         if one.process.poll() is not None:
@@ -210,7 +244,7 @@ def _wait(one: _Started, ended: Callable[[], bool]) -> None:
             raise HoopsError(f"the {one.name} did not answer within {READY_SECONDS:.0f} s; look at {one.log}")
         if one.ready():
             return
-        time.sleep(0.5)
+        time.sleep(every)
 
 
 def _answers(address: str) -> bool:

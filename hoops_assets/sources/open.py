@@ -5,6 +5,7 @@ What belongs here: the table of connectors, and the cache that lets many assets 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from hoops_assets.basketball.league import League, Sources, SourceSpec
 from hoops_assets.errors import SettingsError
-from hoops_assets.sources.contract import BoxScoreSource, GameSource, GamesRead, PostSource
+from hoops_assets.sources.contract import BoxScoreSource, GameSource, GamesRead, PostSource, PostsRead
 from hoops_assets.sources.text import nearest
 from hoops_assets.sources.validation import line_of, validate
 
@@ -38,6 +39,7 @@ CONNECTORS: dict[str, dict[str, tuple[str, str, str]]] = {
         "csv": ("hoops_assets.sources.odds", "CsvOdds", "Options"),
     },
 }
+CONNECTORS["compare"] = CONNECTORS["games"]
 """For every source, the module, the class and the options of each kind. A class is made from a league; the options are
 the pydantic model of what may stand beside `kind`. Odds are opened by their own module only, see `sources.odds`."""
 
@@ -58,6 +60,19 @@ def open_games(league: League) -> GameSource:
     return _ReadOnce(league, source) if hasattr(source, "files") else source
 
 
+def open_compared_games(league: League) -> GameSource | None:
+    """The second source of the league's games, or None if it has none.
+
+    Raises:
+        SettingsError: unknown kind or options.
+    """
+    second = league.sources.compare
+    if second is None:
+        return None
+    sources = league.sources.model_copy(update={"games": second, "compare": None})
+    return open_games(league.model_copy(update={"sources": sources}))
+
+
 def open_posts(league: League) -> PostSource | None:
     """The league's source of fan posts, or None if it has none.
 
@@ -65,6 +80,15 @@ def open_posts(league: League) -> PostSource | None:
         SettingsError: unknown kind or options.
     """
     return _open("posts", league, league.sources.posts) if league.sources.posts is not None else None
+
+
+def read_parts(source: PostSource, start: datetime, end: datetime) -> Iterator[PostsRead]:
+    """A source's posts of a window, in parts if it can stream them and at once if not."""
+    stream = getattr(source, "stream", None)
+    if stream is None:
+        yield source.read(start, end)
+    else:
+        yield from stream(start, end)
 
 
 def open_box_scores(league: League) -> BoxScoreSource | None:

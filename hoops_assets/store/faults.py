@@ -25,6 +25,8 @@ FAULT_POINTS = {
     "record.after_commit": "the row is appended",
     "buffer.before_commit": "posts are about to enter or to leave the post buffer",
     "buffer.after_commit": "they have entered or left it, nobody was told",
+    "rollout.before_record": "what serves has changed, the row of the change is not appended",
+    "served.before_remove": "a segment of the served log is in the record, its file still stands",
     "commit.before": "a table's new version is about to be committed",
     "commit.after": "the version is committed",
     "event.before": "an asset's event is about to be told to Dagster",

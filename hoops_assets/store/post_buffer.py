@@ -14,16 +14,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+import numpy as np
 import pandas as pd
 
 from hoops_assets.basketball.sentiment import POSTS
 from hoops_assets.errors import SettingsError, StoreError
+from hoops_assets.settings import BufferPolicy
 from hoops_assets.store.atomic import locked
 from hoops_assets.store.faults import fault_point
 
-Policy = Literal["wait", "sample"]
+Policy = BufferPolicy
 
 HIGH_WATER_POSTS = 100_000
 HIGH_WATER_BYTES = 256 << 20
@@ -35,9 +37,10 @@ _LEVELS = 48  # a sample of one in 2**48 is none
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS posts (
-        place INTEGER PRIMARY KEY AUTOINCREMENT, post_id TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL,
+        place INTEGER PRIMARY KEY AUTOINCREMENT, post_id TEXT NOT NULL, created_at INTEGER NOT NULL,
         team TEXT, author TEXT, text TEXT, source TEXT, size INTEGER NOT NULL, draw REAL NOT NULL,
         level INTEGER NOT NULL, entered_at REAL NOT NULL)""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS posts_by_id ON posts (post_id, ifnull(team, ''))",
     "CREATE INDEX IF NOT EXISTS posts_by_draw ON posts (draw)",
     """CREATE TABLE IF NOT EXISTS counts (
         only INTEGER PRIMARY KEY CHECK (only = 1), offered INTEGER, repeated INTEGER, sampled_out INTEGER,
@@ -59,7 +62,7 @@ class BufferMetrics:
         bytes: size of their texts.
         oldest_seconds: since the oldest of them entered; 0 when there is none.
         offered: posts taken from producers (a post a producer was told to offer again is not).
-        repeated: of these, posts whose post_id was in the buffer already.
+        repeated: of these, posts whose post_id and team were in the buffer already.
         sampled_out: of these, posts dropped by the policy `sample`.
         committed: of these, posts the reader has taken and committed.
         level: posts that enter now stand for 2**level each.
@@ -108,9 +111,9 @@ class PostBuffer:
             writing. The level falls by one with each commit that leaves less than a quarter of the mark.
 
     Read at least once: the reader stores a batch and then commits it; killed between, it reads the batch again, with
-    the same post_ids, and the store must leave out the ones it has. A post_id offered again while it is in the buffer
-    is counted as repeated; later it enters again, for the store to leave out. One that was sampled out and is offered
-    again is counted again.
+    the same post_ids, and the store must leave out the ones it has. A post (its post_id and team) offered again while
+    it is in the buffer is counted as repeated; later it enters again, for the store to leave out. One that was sampled
+    out and is offered again is counted again.
 
     Several processes may use one file; of readers there must be one.
 
@@ -138,7 +141,7 @@ class PostBuffer:
             )
         self.path = Path(path)
         self._policy: Policy = policy
-        self._most_posts, self._most_bytes = high_water_posts, high_water_bytes
+        self.high_water_posts, self._most_bytes = high_water_posts, high_water_bytes
         # Two processes may create the file at once, and SQLite does not wait for the switch of its journal.
         with locked(self.path.with_name(f"{self.path.name}.lock")), self._transaction() as open_file:
             for table in _TABLES:
@@ -211,19 +214,23 @@ class PostBuffer:
         with self._transaction() as open_file:
             if batch.place <= open_file.execute("SELECT committed_place FROM counts").fetchone()[0]:
                 return
-            held = open_file.execute("SELECT post_id, size FROM posts WHERE place <= ?", (batch.place,)).fetchall()
+            held = open_file.execute(
+                "SELECT post_id, ifnull(team, ''), size FROM posts WHERE place <= ?", (batch.place,)
+            ).fetchall()
             open_file.execute("DELETE FROM posts WHERE place <= ?", (batch.place,))
             # Sampled out after they were read: they did get through.
-            through = batch.posts[~batch.posts["post_id"].isin([post_id for post_id, _ in held])]
-            _count_out(open_file, [(row[2] or "", _hour(row[1]), -1) for row in _rows_of(through)])
+            keys = {(post_id, team) for post_id, team, _ in held}
+            read = zip(batch.posts["post_id"], batch.posts["team"].fillna(""), strict=True)
+            through = _rows_of(batch.posts[np.array([key not in keys for key in read], dtype=bool)])
+            _count_out(open_file, [(row[2] or "", _hour(row[1]), -1) for row in through])
             open_file.execute(
                 "UPDATE counts SET committed = committed + ?, sampled_out = sampled_out - ?, depth = depth - ?,"
                 " bytes = bytes - ?, committed_place = ?",
-                (len(batch.posts), len(through), len(held), sum(size for _, size in held), batch.place),
+                (len(batch.posts), len(through), len(held), sum(size for *_, size in held), batch.place),
             )
             open_file.execute(
                 "UPDATE counts SET level = level - 1 WHERE level > 0 AND depth < ? AND bytes < ?",
-                (self._most_posts / 4, self._most_bytes / 4),
+                (self.high_water_posts / 4, self._most_bytes / 4),
             )
 
     def metrics(self) -> BufferMetrics:
@@ -245,7 +252,9 @@ class PostBuffer:
         taken = repeated = 0
         for row in rows:
             if self._policy == "wait" and self._is_full(depth, size, row[6]):
-                known = open_file.execute("SELECT 1 FROM posts WHERE post_id = ?", (row[0],)).fetchone()
+                known = open_file.execute(
+                    "SELECT 1 FROM posts WHERE post_id = ? AND ifnull(team, '') = ?", (row[0], row[2] or "")
+                ).fetchone()
                 if known is None:
                     break
             taken += 1
@@ -271,10 +280,10 @@ class PostBuffer:
         return taken
 
     def _is_full(self, depth: int, size: int, more: int) -> bool:
-        return depth > 0 and (depth + 1 > self._most_posts or size + more > self._most_bytes)
+        return depth > 0 and (depth + 1 > self.high_water_posts or size + more > self._most_bytes)
 
     def _is_over(self, depth: int, size: int) -> bool:
-        return depth > self._most_posts or size > self._most_bytes
+        return depth > self.high_water_posts or size > self._most_bytes
 
     def _thin(self, open_file: sqlite3.Connection, level: int) -> tuple[int, int]:
         """Keeps of what is held the sample of a level; returns how many posts and bytes are left."""
@@ -366,7 +375,7 @@ def _count_out(open_file: sqlite3.Connection, gone: list[tuple]) -> None:
     )
 
 
-def _draw(post_id: str) -> float:
+def draw(post_id: str) -> float:
     """A number in [0, 1) that depends on the post_id alone, so that a post offered twice meets the same fate."""
     return int.from_bytes(blake2b(post_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()[:6], "big") / 2**48
 
@@ -376,7 +385,7 @@ def _rows_of(posts: pd.DataFrame) -> list[tuple]:
     created = posts["created_at"].dt.as_unit("us").astype("int64").tolist()
     columns = [[_text(value) for value in posts[name]] for name in ("post_id", "team", "author", "text", "source")]
     return [
-        (post_id, when, team, author, text, source, len((text or "").encode()), _draw(post_id or ""))
+        (post_id, when, team, author, text, source, len((text or "").encode()), draw(post_id or ""))
         for when, (post_id, team, author, text, source) in zip(created, zip(*columns, strict=True), strict=True)
     ]
 

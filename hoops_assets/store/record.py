@@ -100,7 +100,7 @@ def _metadata() -> sa.MetaData:
 
     metadata = sa.MetaData()
 
-    def append_only(name: str, *columns: sa.Column[Any]) -> None:
+    def append_only(name: str, *columns: sa.Column[Any] | sa.Index) -> None:
         at = sa.Column("at", sa.DateTime, nullable=False, index=True)  # UTC
         sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), at, *columns)
 

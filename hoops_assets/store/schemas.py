@@ -67,7 +67,7 @@ TABLES = {
         TableSpec("results", RESULTS, ("game_id",), "Games as played, with scores; a day not yet played is empty."),
         TableSpec(
             "fan_posts",
-            {"season": "int32", "day": "object", **POSTS, "ingested_at": "datetime64[us, UTC]"},
+            {"season": "int32", "day": "object", **POSTS, "weight": "float64", "ingested_at": "datetime64[us, UTC]"},
             ("post_id", "team"),
             "What fans wrote after the previous game day up to the end of this one, league time.",
         ),
@@ -85,7 +85,7 @@ TABLES = {
         ),
         TableSpec(
             "fan_sentiment",
-            sentiment.SENTIMENT,
+            sentiment.FAN_SENTIMENT,
             ("game_id", "team"),
             "The mood of a team's fans in the window before tip-off.",
         ),

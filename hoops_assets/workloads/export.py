@@ -3,8 +3,7 @@
 What belongs here: writing both, reading both back, and the comparison of their answers. Imported lazily: scikit-learn,
 skops, skl2onnx and onnxruntime are heavy.
 
-The ONNX model has one input `features`, float32 [n, number of features], and one output `home_win_probability`,
-float32 [n].
+How the ONNX model is asked is in `workloads.onnx_model`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,9 @@ import re
 import warnings
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import skops.io
 from onnx import helper, numpy_helper
@@ -28,9 +25,9 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 
 from hoops_assets.errors import ModelError
+from hoops_assets.workloads.inputs import model_input
+from hoops_assets.workloads.onnx_model import INPUT, OUTPUT, OnnxModel
 
-INPUT = "features"
-OUTPUT = "home_win_probability"
 PARITY = 1e-5
 """Greatest |difference in probability| allowed between the two files' answers to the same rows."""
 
@@ -40,31 +37,6 @@ TRUSTED = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 )
 """The only types beyond skops' own list that a model file may name."""
-
-
-def model_input(rows: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
-    """The model's input: float32 [n, number of features], in the order of `features`.
-
-    float32 is part of the model's definition: both files are fitted on, and asked with, the same numbers.
-
-    Raises:
-        ModelError: a feature is missing, or a value is not a finite number.
-    """
-    missing = [name for name in features if name not in rows.columns]
-    if missing:
-        raise ModelError(
-            f"the rows lack the features {', '.join(missing)}; they have {', '.join(map(str, rows.columns))}"
-        )
-    values = rows[list(features)].to_numpy(dtype="float64", na_value=np.nan).astype("float32")
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = (int(found[0]) for found in np.nonzero(bad))
-        where = rows["game_id"].iloc[row] if "game_id" in rows.columns else f"row {row}"
-        raise ModelError(
-            f"feature {features[column]} of {where} is not a finite number ({int(bad.sum())} such values);"
-            " mend the features first"
-        )
-    return values
 
 
 def to_skops(pipeline: Pipeline) -> bytes:
@@ -106,34 +78,6 @@ def to_onnx_bytes(pipeline: Pipeline, features: Sequence[str]) -> bytes:
     del model.opset_import[:]
     model.opset_import.extend(opsets)
     return model.SerializeToString(deterministic=True)
-
-
-class OnnxModel:
-    """An ONNX model loaded for answers, one thread.
-
-    Raises:
-        ModelError: the bytes are no ONNX model, or its input or output has another name.
-    """
-
-    def __init__(self, content: bytes, name: str = "model.onnx") -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's classes share no base but Exception
-            raise ModelError(f"{name} is not a readable ONNX model: {str(error)[:300]}") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if [i.name for i in inputs] != [INPUT] or [o.name for o in outputs] != [OUTPUT]:
-            found = f"{[item.name for item in inputs]} and {[item.name for item in outputs]}"
-            raise ModelError(f"{name} must have the input {INPUT} and the output {OUTPUT}, it has {found}")
-        self.features: int | None = inputs[0].shape[1] if isinstance(inputs[0].shape[1], int) else None
-
-    def home_win_probability(self, values: np.ndarray) -> np.ndarray:
-        """float64 [n] of float32 [n, number of features]."""
-        if self.features is not None and values.shape[1] != self.features:
-            raise ModelError(f"the model takes {self.features} features, it was given {values.shape[1]}")
-        return np.asarray(self._session.run([OUTPUT], {INPUT: values})[0], dtype="float64")
 
 
 def home_win_probability(model: Pipeline, values: np.ndarray) -> np.ndarray:
@@ -229,11 +173,3 @@ def _repeatable(content: bytes) -> bytes:
         for name, part in [("schema.json", schema.encode()), *sorted(renamed.items())]:
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), part)
     return out.getvalue()
-
-
-def read(folder: Path, name: str) -> bytes:
-    """Content of one artefact. Raises ModelError if it is missing."""
-    try:
-        return (Path(folder) / name).read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{Path(folder) / name} is missing; train the model again") from error

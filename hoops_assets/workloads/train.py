@@ -30,7 +30,7 @@ from hoops_assets.errors import HoopsError, ModelError
 from hoops_assets.judging import scoring
 from hoops_assets.store import atomic
 from hoops_assets.store.faults import fault_point
-from hoops_assets.workloads import export
+from hoops_assets.workloads import export, inputs
 from hoops_assets.workloads import spec as layout
 from hoops_assets.workloads.spec import FileDigest, TrainingOutcome, TrainingSpec, model_digest
 
@@ -105,7 +105,7 @@ def _finished(final: Path, spec: TrainingSpec) -> TrainingOutcome:
         raise ModelError(
             f"{final} holds the model of another spec than {final.parent / 'input' / layout.SPEC}; use a new job folder"
         )
-    return TrainingOutcome.model_validate_json(export.read(final, layout.RESULT))
+    return TrainingOutcome.model_validate_json(inputs.read(final, layout.RESULT))
 
 
 def _read_spec(path: Path) -> TrainingSpec:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hoops_assets.workloads.export import OnnxModel, model_input, read
+from hoops_assets.workloads.inputs import model_input, read
+from hoops_assets.workloads.onnx_model import OnnxModel
 from hoops_assets.workloads.spec import ONNX
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -29,8 +29,8 @@ class Stated:
     def games(self, league: League) -> GamesRead:
         return GamesRead(self.frame.copy())
 
-    def posts(self, league: League, start: datetime, end: datetime) -> PostsRead | None:
-        return None
+    def posts(self, league: League, start: datetime, end: datetime) -> Iterator[PostsRead]:
+        return iter(())
 
 
 @dataclass
@@ -47,9 +47,9 @@ class Altered:
     def games(self, league: League) -> GamesRead:
         return GamesRead(self.games_through(self.true.games(league).games))  # type: ignore[attr-defined]
 
-    def posts(self, league: League, start: datetime, end: datetime) -> PostsRead | None:
-        read = self.true.posts(league, start, end)  # type: ignore[attr-defined]
-        return read and PostsRead(self.posts_through(read.posts))
+    def posts(self, league: League, start: datetime, end: datetime) -> Iterator[PostsRead]:
+        for read in self.true.posts(league, start, end):  # type: ignore[attr-defined]
+            yield PostsRead(self.posts_through(read.posts))
 
 
 def league(name: str = "stated", time_zone: str = "America/New_York") -> League:

@@ -279,7 +279,8 @@ def test_another_future_moves_no_feature_and_no_forecast_up_to_its_day(lane: Lau
 
     home = tmp_path / "other"
     shutil.copytree(lane.settings.home, home)
-    shutil.rmtree(home / "tables" / small.NAME / "predictions")  # a stored forecast is never replaced
+    for kept in ("predictions", "fan_posts"):  # a stored forecast, or post, is never replaced
+        shutil.rmtree(home / "tables" / small.NAME / kept)
     true = true_sources(small.settings(home))
     other = Launch.of(home, {"sources": Altered(true, games_through, posts_through)})
     other = replace(other, league=lane.league)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -150,16 +151,20 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home")
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, code: str) -> list[int]:
-    """Puts Python code in the servers' place; returns the list in which its process id will stand."""
+def stand_in(
+    monkeypatch: pytest.MonkeyPatch, dagster: str, predictions: str = SLEEP, answers: bool = True
+) -> list[int]:
+    """Puts Python code in the servers' places; returns the list in which their process ids will stand."""
     pids: list[int] = []
 
-    def begin(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+    def begin(command: list[str], folder: Path, log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        code = dagster if "dagster" in command else predictions
         process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
         pids.append(process.pid)
         return process
 
-    monkeypatch.setattr(servers, "_start", begin)
+    monkeypatch.setattr(servers, "_child", begin)
+    monkeypatch.setattr(servers, "_answers", lambda address: answers)
     return pids
 
 
@@ -182,6 +187,30 @@ def test_servers_that_end_by_themselves_are_an_error_and_leave_nothing(
     assert gone(int(told.read_text()))
 
 
+@pytest.mark.parametrize("loaded", [False, True], ids=["while starting", "while serving"])
+def test_a_prediction_server_that_ends_ends_all_and_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, loaded: bool
+) -> None:
+    pids = stand_in(monkeypatch, SLEEP, "import time; time.sleep(0.5)", answers=loaded)
+    monkeypatch.setattr(servers, "_loaded", lambda address, log: True)
+    with pytest.raises(HoopsError, match=r"the prediction server .*predictions\.log"):
+        serve(settings, 20_000, lambda text: None)
+    assert len(pids) == 2
+    assert gone(*pids)
+
+
+def test_both_servers_want_one_port_and_get_two(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, SLEEP)
+    monkeypatch.setattr(servers, "_loaded", lambda address, log: True)
+    timer = threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    said: list[str] = []
+    serve(settings, 20_000, said.append, 20_000)
+    timer.join()
+    ports = [int(found[1]) for text in said if (found := re.search(r"http://127\.0\.0\.1:(\d+)", text))]
+    assert len(set(ports)) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("loaded", [False, True], ids=["while starting", "while serving"])
 def test_a_signal_ends_the_servers_and_gives_the_handlers_back(
@@ -198,6 +227,7 @@ def test_a_signal_ends_the_servers_and_gives_the_handlers_back(
     assert gone(*pids)
     assert [signal.getsignal(one) for one in servers.ENDING] == before
     assert any("/asset-groups" in text for text in said) == loaded
+    assert any("prediction server" in text for text in said) == loaded
 
 
 @pytest.fixture

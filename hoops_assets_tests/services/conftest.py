@@ -18,6 +18,7 @@ TRAINING: dict[str, Callable[[Path], TrainingService]] = {
     "local": LocalTraining,
     "local-subprocess": lambda folder: LocalTraining(folder, subprocess=True),
 }
+SAGEMAKER = "sagemaker"
 REGISTRY: dict[str, Callable[[Path], Registry]] = {"local": LocalRegistry}
 
 
@@ -26,9 +27,14 @@ def frame() -> pd.DataFrame:
     return training_frame()
 
 
-@pytest.fixture(scope="module", params=TRAINING)
+@pytest.fixture(scope="module", params=[*TRAINING, SAGEMAKER])
 def training(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainingService:
-    return TRAINING[request.param](tmp_path_factory.mktemp("jobs"))
+    folder = tmp_path_factory.mktemp("jobs")
+    if request.param == SAGEMAKER:
+        from hoops_assets.services.training.sagemaker import SageMakerTraining
+
+        return SageMakerTraining(request.getfixturevalue("aws"), folder, every=0.05)
+    return TRAINING[request.param](folder)
 
 
 @pytest.fixture(params=REGISTRY)

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from hoops_assets.basketball.league import League
+from hoops_assets.basketball.sentiment import team_sentiment
 from hoops_assets.errors import SourceError
 from hoops_assets.sources.contract import PostsRead
 from hoops_assets.sources.leagues import new_league
@@ -154,3 +156,43 @@ def test_the_real_duplicates_and_empty_texts_are_handed_on(real_league: League) 
     of_file = posts.assign(file=posts["post_id"].str.rsplit(".", n=1).str[0])
     assert of_file.duplicated(["file", "text"]).mean() == pytest.approx(0.0393, abs=1e-4)
     assert (posts["text"].str.strip() == "").sum() == 14
+
+
+@pytest.mark.parametrize("timed", [False, True], ids=["from noon back", "from tip-off back"])
+def test_each_of_the_795_games_is_joined_to_the_posts_of_its_window_and_to_no_later_one(
+    real_league: League, timed: bool
+) -> None:
+    """Counted anew for every game and side, without the code under test."""
+    source = open_posts(real_league)
+    assert source is not None
+    posts = source.read(*EVER).posts
+    file = posts["post_id"].str.extract(r"tweets\.(?P<row>\d+)\.(?P<side>home|away)")
+    posts = posts.assign(row=file["row"].astype(int), side=file["side"])
+    tip_off = posts.groupby("row")["created_at"].first() + pd.Timedelta(hours=12)
+    games = open_games(real_league).read(EVER[1]).games
+    played = games[games["home_score"].notna()].reset_index(drop=True)
+    assert played["tip_off"].isna().all(), "FiveThirtyEight gives no times"
+    named = posts.drop_duplicates(["row", "side"]).pivot(index="row", columns="side", values="team")
+    named = named.assign(day=tip_off.dt.tz_convert(real_league.zone).dt.date)
+    key = ["day", "home", "away"]
+    row_of = played[key].merge(named.reset_index(), on=key, how="left", validate="one_to_one")["row"]
+    assert sorted(row_of) == list(range(795))
+    if timed:
+        played["tip_off"] = tip_off.loc[row_of].to_numpy()
+        played["tip_off"] = played["tip_off"].astype("datetime64[us, UTC]")
+    rows = team_sentiment(posts, played, lambda texts: np.zeros(len(texts)), real_league.zone)
+    found = rows.set_index(["game_id", "team"])["volume"]
+    noon = pd.to_datetime(played["day"]).dt.tz_localize(real_league.zone) + pd.Timedelta(hours=12)
+    cuts = played["tip_off"] if timed else noon
+    of_team = dict(iter(posts.groupby("team")))
+    for game, row, cut in zip(played.to_dict("records"), row_of, cuts, strict=True):
+        for side in ("home", "away"):
+            own = of_team[game[side]]
+            window = own[(own["created_at"] >= cut - pd.Timedelta(hours=72)) & (own["created_at"] < cut)]
+            assert found[game["game_id"], game[side]] == len(window)
+            assert tip_off[window["row"]].max() <= tip_off[row]
+            assert ((own["row"] == row).sum() == (window["row"] == row).sum()) and (window["row"] == row).any()
+    # No tweet names its author, so together they are one voice, and no crowd of them outvotes a named fan.
+    assert set(rows["authors"]) == {1}
+    assert (rows["votes"] <= 1 + 1e-9).all()
+    assert (rows["posts"] > 1).all()

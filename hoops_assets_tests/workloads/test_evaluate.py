@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,20 @@ import pytest
 
 from hoops_assets.basketball.estimators import LEARNERS
 from hoops_assets.basketball.features import FEATURES
+from hoops_assets.basketball.league import League
 from hoops_assets.basketball.training_set import TRAINING_SET
 from hoops_assets.errors import LeakAlarm, ModelError
 from hoops_assets.judging.scoring import log_losses
+from hoops_assets.sources.leagues import new_league
+from hoops_assets.sources.open import open_games, open_posts
 from hoops_assets.workloads.evaluate import (
+    _ablated_season,
+    ablate_sentiment,
     evaluate_league,
     evaluate_training_set,
     evaluation,
     judge,
+    league_features,
     loss_by_season,
 )
 from hoops_assets.workloads.evaluation import Evaluation
@@ -151,3 +158,98 @@ def test_the_loss_of_a_season_is_the_mean_over_its_games() -> None:
     by_season = loss_by_season(forecasts)
     last = forecasts[forecasts["season"] == 2024]
     assert by_season[2024] == pytest.approx(log_losses(last["probability"], last["home_win"]).mean())
+
+
+# -- the closing line and the worth of sentiment ----------------------------------------------------------------------
+
+
+def test_a_learner_far_better_than_the_closing_line_stops_with_the_reason() -> None:
+    frame = training_set(6, 240)
+    line = pd.Series(0.5, index=frame.index)
+    with pytest.raises(LeakAlarm, match="elo beats the closing line"):
+        evaluate_league(frame, learners=["elo"], closing_line=line)
+    line[frame["season"] > 2023] = np.nan  # 240 games are too few for an alarm
+    assert evaluate_league(frame, learners=["elo"], closing_line=line)["learners"][0]["n"] == 1200
+
+
+def with_posts(seasons: int, games: int, worth: float, first: int = 2021) -> pd.DataFrame:
+    """Games of which those from season `first` on have posts; `worth` is how much of the result the mood knows."""
+    frame, draw = training_set(seasons, games), np.random.default_rng(3)
+    has = (frame["season"] >= first).to_numpy()
+    tell = np.where(frame["home_win"], worth, -worth)
+    frame["home_sentiment"] = np.where(has, 0.1 + tell + draw.normal(0, 0.3, len(frame)), 0.0)
+    frame["away_sentiment"] = np.where(has, 0.1 - tell + draw.normal(0, 0.3, len(frame)), 0.0)
+    frame["posts_difference"] = np.where(has, draw.normal(0, 0.8, len(frame)), 0.0)
+    return frame.assign(posts=np.where(has, 20, 0), home_win=frame["home_win"].astype("boolean"))
+
+
+def test_the_ablation_says_that_sentiment_helps_where_it_does_and_only_there() -> None:
+    helps = ablate_sentiment(with_posts(5, 240, 0.3))
+    noise = ablate_sentiment(with_posts(6, 240, 0.0), learners=["logistic", "ensemble"])
+    json.dumps([helps, noise], allow_nan=False)
+    assert [row["learner"] for row in helps["learners"]] == ["logistic", "boosting", "ensemble"]
+    for row in helps["learners"]:
+        assert row["says"] == "sentiment helps"
+        assert row["high"] < 0
+        assert row["log_loss_difference"] == pytest.approx(row["log_loss_with"] - row["log_loss_without"])
+    for row in noise["learners"]:
+        assert row["says"].startswith("no effect to be told from chance: at most ")
+        assert row["low"] < 0 < row["high"]
+    assert helps["games"] == helps["informed_games"] == helps["learners"][0]["n"] == 960
+
+
+def test_the_first_season_with_posts_is_forecast_month_by_month() -> None:
+    frame = with_posts(4, 480, 0.3, first=2024)
+    found = ablate_sentiment(frame, learners=["logistic"])
+    assert found["games"] == 480
+    # Four games a day from 1 November on: 240 precede the third month.
+    assert found["informed_games"] == found["learners"][0]["informed_n"] == 480 - (30 + 31) * 4
+    assert found["learners"][0]["informed_high"] < 0
+
+
+def test_no_later_result_moves_a_forecast_of_the_ablation() -> None:
+    frame = with_posts(4, 480, 0.3, first=2024)
+    turn = date(2024, 1, 1)
+    other = frame.assign(home_win=frame["home_win"] ^ (frame["day"] >= turn))
+    told = (frame["posts"] > 0).to_numpy()
+    before, after = (
+        _ablated_season(one, told, 2024, {"logistic": LEARNERS["logistic"]}, None) for one in (frame, other)
+    )
+    known = before["day"] < date(2024, 2, 1)  # January is forecast from the months before
+    columns = ["logistic with", "logistic without"]
+    pd.testing.assert_frame_equal(before.loc[known, columns], after.loc[known, columns], check_exact=True)
+    assert not before.loc[~known, columns].equals(after.loc[~known, columns])
+
+
+def test_an_ablation_without_posts_is_refused_in_words() -> None:
+    with pytest.raises(ModelError, match=r"no game of these seasons has both fan posts.*declare sources\.posts"):
+        ablate_sentiment(with_posts(3, 240, 0.3, first=2030))
+    with pytest.raises(ModelError, match="no game of these seasons"):
+        ablate_sentiment(with_posts(3, 240, 0.3), [2021])
+
+
+@pytest.mark.slow
+def test_real_tweets_do_no_harm(real_data: Path) -> None:
+    made, _ = new_league(
+        "nba",
+        "fivethirtyeight",
+        [
+            str(real_data / "nba" / "nba_elo_1947_2019.csv.gz"),
+            str(real_data / "nba" / "snapshots" / "nba_elo_latest_asof_2020-09-13.csv"),
+            str(real_data / "nba" / "snapshots" / "nba_elo_latest_asof_2021-05-29.csv"),
+            str(real_data / "nba" / "snapshots" / "nba_elo_latest_asof_2022-02-05.csv"),
+        ],
+    )
+    tweets = real_data / "sentiment" / "tweets"
+    archive, schedule = tweets / "tweets_2021-22_to_2022-02-05.tar.gz", tweets / "training.csv"
+    content = made.model_dump()
+    content["sources"]["posts"] = {"kind": "tweets_archive", "archive": str(archive), "schedule": str(schedule)}
+    league, ever = League.model_validate(content), datetime(2100, 1, 1, tzinfo=UTC)
+    games = open_games(league).read(ever).games
+    source = open_posts(league)
+    assert source is not None
+    features = league_features(league, games, source.read(datetime(2000, 1, 1, tzinfo=UTC), ever).posts)
+    found = ablate_sentiment(features[features["season"] >= 2000].reset_index(drop=True))
+    assert (found["games"], found["informed_games"]) == (795, 477)
+    for row in found["learners"]:
+        assert row["log_loss_difference"] < 0.005, row

@@ -80,12 +80,17 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     def fan_sentiment(
         context: dg.AssetExecutionContext, tables: TablesResource, fixtures: pd.DataFrame
     ) -> pd.DataFrame:
-        from hoops_assets.basketball.sentiment import WINDOW_HOURS, basketball_scorer, team_sentiment
+        from hoops_assets.basketball.sentiment import SCORERS, USUAL_DAYS
+        from hoops_assets.basketball.sentiment import fan_sentiment as sentiment_of
 
-        days = days_of(context)
-        reach = timedelta(hours=WINDOW_HOURS) + timedelta(days=1)
-        posts = tables.store.read(league.name, "fan_posts", first=days[0] - reach, last=days[-1])
-        return tell_rows(context, team_sentiment(posts, fixtures, basketball_scorer(), league.zone))
+        days, store, rules = days_of(context), tables.store, league.sentiment
+        since = days[0] - timedelta(days=USUAL_DAYS)
+        reach = timedelta(hours=rules.window_hours) + timedelta(days=1)
+        posts = store.read(league.name, "fan_posts", first=since - reach, last=days[-1])
+        earlier = store.read(league.name, "fixtures", first=since, before=days[0])
+        known = pd.concat([earlier, fixtures], ignore_index=True) if len(earlier) else fixtures
+        scorer = SCORERS[rules.scorer]()
+        return tell_rows(context, sentiment_of(posts, known, days[0], scorer, league.zone, rules.window_hours))
 
     @lane.table(
         STAGE,

@@ -1,14 +1,16 @@
 """Ingest: games and posts from the league's sources into tables."""
 
-from datetime import datetime, time, timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
 
 import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball import games as g
 from hoops_assets.defs.lane import TABLE_IO, Lane
-from hoops_assets.defs.metadata import days_of, tell_rows
-from hoops_assets.defs.resources import SourcesResource
+from hoops_assets.defs.metadata import days_of, tell_intake, tell_rows
+from hoops_assets.defs.resources import PostBufferResource, SourcesResource
+from hoops_assets.store.io_manager import TablesResource
 from hoops_assets.store.schemas import TABLES
 
 STAGE = "ingest"
@@ -39,22 +41,31 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         return tell_rows(context, played.astype({"home_score": "int32", "away_score": "int32"}))
 
     @lane.table(STAGE, "fan_posts")
-    def fan_posts(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
-        from hoops_assets.basketball.sentiment import post_days
+    def fan_posts(
+        context: dg.AssetExecutionContext,
+        sources: SourcesResource,
+        tables: TablesResource,
+        post_buffer: PostBufferResource,
+    ) -> None:
+        from hoops_assets.store.fan_posts import FanPosts
 
         days = days_of(context)
         earlier = lane.days.get_prev_partition_window(datetime.combine(days[0], time(), league.zone))
-        start = datetime.combine(
-            earlier.start.date() + timedelta(days=1) if earlier else days[0] - timedelta(days=7), time(), league.zone
-        )
-        end = datetime.combine(days[-1] + timedelta(days=1), time(), league.zone)
-        read = sources.posts(league, start, end)
-        if read is None:
-            return tell_rows(context, TABLES["fan_posts"].empty())
-        posts = read.posts.assign(day=post_days(read.posts["created_at"], days, league.zone))
-        posts["season"] = [g.season_of(day, league.season_starts) for day in posts["day"]]
-        posts["ingested_at"] = pd.Timestamp(sources.clock()).as_unit("us")
-        return tell_rows(context, posts.astype({"season": "int32"})[list(TABLES["fan_posts"].columns)])
+        first = earlier.start.date() + timedelta(days=1) if earlier else days[0] - timedelta(days=7)
+        start, end = (datetime.combine(day, time(), league.zone) for day in (first, days[-1] + timedelta(days=1)))
+
+        def parts() -> Iterator[pd.DataFrame]:
+            for read in sources.posts(league, start, end):
+                for note in read.notes:
+                    context.log.info(note)
+                yield read.posts
+
+        known = [date.fromisoformat(key) for key in lane.days.get_partition_keys()]
+        run = {"dagster/run_id": context.run_id}
+        table = FanPosts(tables.store, post_buffer.open(league), league, known, sources.clock(), run)
+        intake = table.take_in(parts(), first, days[-1])
+        tell_rows(context, tables.store.read(league.name, "fan_posts", first=days[0], last=days[-1], columns=["day"]))
+        tell_intake(context, intake, post_buffer.tell(league))
 
     return [history, fixtures, results, fan_posts, *_box_scores(lane)]
 

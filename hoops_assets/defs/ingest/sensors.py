@@ -4,20 +4,17 @@ What belongs here: when a range of days is asked for. What has changed is decide
 """
 
 import hashlib
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball.games import on_days, stale_days
-from hoops_assets.defs.lane import Lane
+from hoops_assets.defs.lane import SETTLING, Lane
 from hoops_assets.defs.resources import SourcesResource
 from hoops_assets.store.calendar import calendar_digest, read_calendar
 from hoops_assets.store.io_manager import TablesResource
-
-SETTLING = timedelta(days=14)
-"""How far back the daily run goes, for results that are corrected and games that are added late."""
 
 LARGEST_RANGE = 250
 """Game days that a sensor asks for at once; more is a backfill, which a person starts."""

@@ -2,9 +2,15 @@
 
 import dagster as dg
 
+from hoops_assets.defs.checks import suite_checks
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.monitoring import assets
 
 
 def lane_defs(lane: Lane) -> dg.Definitions:
-    return dg.Definitions(assets=assets.assets(lane))
+    return dg.Definitions(
+        assets=assets.assets(lane),
+        asset_checks=suite_checks(
+            lane, assets.STAGE, ["scored_predictions", *(["closing_odds"] if lane.league.sources.odds else [])]
+        ),
+    )

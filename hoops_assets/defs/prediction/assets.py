@@ -1,4 +1,4 @@
-"""Prediction: forecasts of every fixture before tip-off, through the batch interface."""
+"""Prediction: champion's and canary's forecasts of every fixture before tip-off, through the batch interface."""
 
 import dagster as dg
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 from hoops_assets.basketball import predictions as p
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
-from hoops_assets.defs.resources import PredictionResource, RegistryResource, SourcesResource
+from hoops_assets.defs.resources import PredictionResource, RecordResource, RegistryResource, SourcesResource
 from hoops_assets.store.io_manager import TablesResource
 
 STAGE = "prediction"
@@ -20,32 +20,37 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         "predictions",
         kinds=("deltalake", "onnx"),
         ins={"game_features": lane.input("game_features")},
-        deps=[lane.key("challenger")],
+        deps=[lane.key("canary_endpoint")],
     )
     def predictions(
         context: dg.AssetExecutionContext,
         tables: TablesResource,
         registry: RegistryResource,
+        record: RecordResource,
         prediction: PredictionResource,
         sources: SourcesResource,
         game_features: pd.DataFrame,
     ) -> pd.DataFrame:
+        from hoops_assets.services.prediction.trial import to_forecast
+
         days = days_of(context)
         stored = tables.store.read(league.name, "predictions", first=days[0], last=days[-1])
         models = registry.service()
-        version = models.challenger(league.name)
-        if version is None:
+        numbers = to_forecast(record.open(), models, league.name)
+        if not numbers:
             context.log.info(f"{league.name} has no model yet: train one, then materialise these days again")
             return tell_rows(context, stored)
-        games = game_features[p.may_forecast(game_features["day"], version.trained_through)]
-        made = p.predictions(
-            games,
-            prediction.service(models).batch(version, games),
-            version=version.version,
-            learner=version.learner,
-            now=sources.clock(),
-            zone=league.zone,
-        )
-        return tell_rows(context, p.merge_predictions(stored, made, game_features["game_id"]))
+        for version in (models.get(league.name, number) for number in numbers):
+            games = game_features[p.may_forecast(game_features["day"], version.trained_through)]
+            made = p.predictions(
+                games,
+                prediction.service(models).batch(version, games),
+                version=version.version,
+                learner=version.learner,
+                now=sources.clock(),
+                zone=league.zone,
+            )
+            stored = p.merge_predictions(stored, made, game_features["game_id"])
+        return tell_rows(context, stored)
 
     return [predictions]

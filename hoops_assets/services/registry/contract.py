@@ -26,6 +26,9 @@ from hoops_assets.workloads.spec import FileDigest, Split, Strict
 Status = Literal["registered", "challenger"]
 """`challenger` is the one version that the last challenger event names; every other is `registered`."""
 
+IMPORTED = "imported"
+"""Provider of a version that came from a spreadsheet: it has the sheet's facts and its file, but no manifest."""
+
 HIGHER_IS_BETTER = ("accuracy",)
 """Metrics of which more is better; of all others less is."""
 
@@ -73,8 +76,8 @@ class ModelVersion(Strict):
         trained_through: last day of the games it was fitted on.
         digest: of the model, see `workloads.spec.model_digest`.
         manifest_digest: sha256 of the manifest as stored.
-        parity: greatest |difference in probability| between its two files on the held-out rows.
-        artefacts: digest of each file of the version; model.onnx and model.skops among them.
+        parity: greatest |difference in probability| between its two files on the held-out rows; None if imported.
+        artefacts: digest of each file of the version; model.onnx and model.skops among them, unless imported.
         uri: of the folder that holds them.
     """
 
@@ -94,7 +97,7 @@ class ModelVersion(Strict):
     provider: str
     digest: str
     manifest_digest: str
-    parity: float
+    parity: float | None
     artefacts: dict[str, FileDigest]
     uri: str
     status: Status = "registered"
@@ -103,6 +106,11 @@ class ModelVersion(Strict):
     def name(self) -> str:
         """LEAGUE/NUMBER."""
         return f"{self.league}/{self.version}"
+
+    @property
+    def deployable(self) -> bool:
+        """Whether it can serve: it has a model.onnx and says what goes into it. False for most imported versions."""
+        return "model.onnx" in self.artefacts and bool(self.features)
 
     @property
     def size(self) -> int:

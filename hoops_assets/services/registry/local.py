@@ -19,7 +19,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from hoops_assets.errors import ModelError
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.services.registry.contract import ChallengerEvent, Manifest, ModelVersion, Status
+from hoops_assets.services.registry.contract import (
+    IMPORTED,
+    ChallengerEvent,
+    Manifest,
+    ModelVersion,
+    Status,
+)
 from hoops_assets.services.training.contract import TrainedModel, artefact_folder
 from hoops_assets.store import atomic
 from hoops_assets.store.faults import fault_point
@@ -76,21 +82,50 @@ class LocalRegistry:
             atomic.write_text(temporary / MLMODEL, _mlmodel(trained))
             manifest = _manifest(source, trained)
             atomic.write_text(temporary / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
-            fault_point("registry.before_register")
-            with self._locked(league):
-                existing = self._with_digest(league, trained.digest)
-                if existing is not None:
-                    return existing
-                self._sweep(league)
-                number = self._next(league)
-                version = _version(trained, number, parity, temporary)
-                content = version.model_dump_json(indent=1, exclude={"uri", "status"})
-                atomic.write_text(temporary / VERSION, content + "\n")
-                temporary.chmod(0o755)
-                atomic.commit_folder(temporary, self._folder(league, number))
-                fault_point("registry.after_register")
+            return self._commit(
+                league, trained.digest, temporary, lambda number: _version(trained, number, parity, temporary)
+            )
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def adopt(
+        self, league: str, digest: str, files: Mapping[str, bytes], describe: Callable[[int, Path], ModelVersion]
+    ) -> ModelVersion:
+        """A version that was made elsewhere, with files of its own; the same digest again gives the version that exists.
+
+        Args:
+            files: name -> content; manifest.json among them.
+            describe: (number, folder with the files) -> the version.
+        """
+        existing = self._with_digest(league, digest)
+        if existing is not None:
+            return existing
+        home = self._home(league)
+        home.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=home, prefix=_BUILDING))
+        try:
+            for name, content in files.items():
+                atomic.write_bytes(temporary / name, content)
+            return self._commit(league, digest, temporary, lambda number: describe(number, temporary))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _commit(
+        self, league: str, digest: str, temporary: Path, describe: Callable[[int], ModelVersion]
+    ) -> ModelVersion:
+        """Gives a complete folder the next number, unless its digest has one."""
+        fault_point("registry.before_register")
+        with self._locked(league):
+            existing = self._with_digest(league, digest)
+            if existing is not None:
+                return existing
+            self._sweep(league)
+            number = self._next(league)
+            content = describe(number).model_dump_json(indent=1, exclude={"uri", "status"})
+            atomic.write_text(temporary / VERSION, content + "\n")
+            temporary.chmod(0o755)
+            atomic.commit_folder(temporary, self._folder(league, number))
+            fault_point("registry.after_register")
         return self.get(league, number)
 
     def get(self, league: str, version: int) -> ModelVersion:
@@ -105,7 +140,14 @@ class LocalRegistry:
     def manifest(self, league: str, version: int) -> Manifest:
         """See the contract."""
         path = self._folder(league, version) / MANIFEST
-        content = self._checked(path, self.get(league, version).manifest_digest)
+        found = self.get(league, version)
+        content = self._checked(path, found.manifest_digest)
+        if found.provider == IMPORTED:
+            raise ServiceError(
+                "not_found",
+                f"{found.name} was imported from a spreadsheet: nobody recorded the games it was made from. Train it again"
+                " to have a manifest",
+            )
         return Manifest.model_validate_json(content)
 
     def artefacts(self, league: str, version: int) -> Path:
@@ -237,16 +279,16 @@ def _ask_both(source: Path, trained: TrainedModel) -> float:
     """Greatest difference between the answers of both files and of the job on the held-out rows."""
     import pandas as pd
 
-    from hoops_assets.workloads import export
+    from hoops_assets.workloads import export, inputs
 
     try:
         rows = pd.read_parquet(source / layout.HELD_OUT)
         if rows.empty:
             raise ModelError(f"{source / layout.HELD_OUT} holds no games: the model's two files cannot be compared")
         values = export.model_input(rows, trained.job.features)
-        skops = export.from_skops(export.read(source, layout.SKOPS))
+        skops = export.from_skops(inputs.read(source, layout.SKOPS))
         asked = export.home_win_probability(skops, values)
-        answered = export.OnnxModel(export.read(source, layout.ONNX)).home_win_probability(values)
+        answered = export.OnnxModel(inputs.read(source, layout.ONNX)).home_win_probability(values)
         recorded = rows["probability"].to_numpy()
         return max(
             export.check_parity(asked, answered, layout.ONNX, layout.SKOPS, rows),

@@ -1,0 +1,197 @@
+"""AWS: clients, what their errors mean, object storage, names and tags.
+
+What belongs here: what every SageMaker step shares. Credentials come by boto3's own chain alone (environment, profile,
+role of the machine) and are never settings of ours; an address other than AWS's own comes by botocore's own variables
+(AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_SAGEMAKER, AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from hoops_assets.settings import AwsSettings
+
+Kind = Literal["not_found", "conflict", "quota", "throttled", "permission", "invalid", "failed", "timed_out"]
+
+ATTEMPTS = 4
+"""How often one call is tried: botocore's standard mode, which waits longer each time and retries only what may pass."""
+
+_KINDS: dict[Kind, tuple[str, ...]] = {
+    "not_found": ("ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "NotFound", "404"),
+    "conflict": ("ResourceInUse", "ResourceInUseException", "ConflictException", "PreconditionFailed",
+                 "ConditionalRequestConflict", "OperationAborted"),
+    "quota": ("ResourceLimitExceeded", "LimitExceededException", "ServiceQuotaExceededException"),
+    "throttled": ("Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "SlowDown",
+                  "TooManyRequestsException", "RequestThrottled", "ServiceUnavailable", "ServiceUnavailableException"),
+    "permission": ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnrecognizedClientException",
+                   "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
+                   "ExpiredTokenException", "NotAuthorized", "OptInRequired", "403"),
+    "timed_out": ("RequestTimeout", "RequestTimeoutException"),
+}  # fmt: skip
+_BY_CODE: dict[str, Kind] = {code: kind for kind, codes in _KINDS.items() for code in codes}
+_NOT_FOUND = re.compile(r"could not find|not found|does not exist|cannot find", re.IGNORECASE)
+_IN_USE = re.compile(r"already exist|cannot (create|update|delete) .*(exist|progress|status)", re.IGNORECASE)
+
+
+def kind_of(error: Exception) -> Kind | None:
+    """What kind of error of the services an SDK's error is; None for an error that is not botocore's."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        return _kind_of_answer(error.response)
+    if isinstance(
+        error,
+        exceptions.NoCredentialsError | exceptions.PartialCredentialsError | exceptions.CredentialRetrievalError
+        | exceptions.TokenRetrievalError | exceptions.SSOError,
+    ):  # fmt: skip
+        return "permission"
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+        return "timed_out"  # no answer within the client's patience, whatever stood in the way
+    return "invalid" if isinstance(error, exceptions.BotoCoreError) else None
+
+
+def _kind_of_answer(answer: Mapping[str, Any]) -> Kind:
+    code, message = answer.get("Error", {}).get("Code", ""), answer.get("Error", {}).get("Message", "")
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    # SageMaker says ValidationException for most of what is missing, and for what stands already.
+    if _NOT_FOUND.search(message):
+        return "not_found"
+    if _IN_USE.search(message):
+        return "conflict"
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return "timed_out" if status >= 500 else "invalid"
+
+
+def explain(error: Exception) -> str:
+    """An SDK's error in one line, with what to do about credentials."""
+    told = " ".join(str(error).split())
+    if kind_of(error) == "permission":
+        return f"{told} (credentials come by boto3's chain: environment, profile or role; `aws sts get-caller-identity`)"
+    return told
+
+
+class Aws:
+    """Clients of one account and region, made when first asked for. Not to be shared between processes.
+
+    Args:
+        settings: region, bucket and the rest.
+        endpoint_url: of every service; None leaves it to botocore (and its variables).
+    """
+
+    def __init__(self, settings: AwsSettings, endpoint_url: str | None = None) -> None:
+        self.settings = settings
+        self.endpoint_url = endpoint_url
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """boto3's client of a service."""
+        if service not in self._clients:
+            import boto3
+            from botocore.config import Config
+
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS}, connect_timeout=10, read_timeout=60,
+                region_name=self.settings.region, user_agent_extra="hoops-assets",
+            )  # fmt: skip
+            session = boto3.session.Session()
+            self._clients[service] = session.client(service, config=config, endpoint_url=self.endpoint_url)
+        return self._clients[service]
+
+    @property
+    def sagemaker(self) -> Any:
+        return self.client("sagemaker")
+
+    @property
+    def runtime(self) -> Any:
+        return self.client("sagemaker-runtime")
+
+    @property
+    def s3(self) -> Any:
+        return self.client("s3")
+
+    def key(self, *parts: str) -> str:
+        """PREFIX/part/part of an object."""
+        return "/".join(part for part in (self.settings.prefix, *parts) if part)
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.settings.bucket}/{key}"
+
+    def put(self, key: str, content: bytes, *, only_new: bool = False) -> str:
+        """Writes one object and returns its URI.
+
+        Args:
+            only_new: refuse (412, a conflict) if the key exists.
+        """
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        self.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=content, **condition, **self.encryption())
+        return self.uri(key)
+
+    def get(self, uri: str) -> bytes:
+        bucket, key = split(uri)
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def fetch(self, uri: str, file: Path) -> None:
+        """Downloads one object to a file, in parts."""
+        bucket, key = split(uri)
+        self.s3.download_file(bucket, key, str(file))
+
+    def keys(self, uri: str) -> Iterator[str]:
+        """Keys of all objects under a URI."""
+        bucket, prefix = split(uri)
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from (found["Key"] for found in page.get("Contents", ()))
+
+    def delete_under(self, uri: str) -> int:
+        """Deletes all objects under a URI; returns how many there were."""
+        bucket, _ = split(uri)
+        keys = list(self.keys(uri))
+        for start in range(0, len(keys), 1000):
+            objects = [{"Key": key} for key in keys[start : start + 1000]]
+            self.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        return len(keys)
+
+    def encryption(self) -> dict[str, str]:
+        """Arguments of an S3 write."""
+        if not self.settings.kms_key:
+            return {}
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.settings.kms_key}
+
+    def storage_options(self) -> dict[str, str]:
+        """What `deltalake` is told to reach the bucket: commits by conditional put, so that no lock table is needed."""
+        options = {"AWS_REGION": self.settings.region, "aws_conditional_put": "etag"}
+        endpoint = self.endpoint_url or self.s3.meta.endpoint_url
+        if "amazonaws.com" not in endpoint:
+            options |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", "aws_virtual_hosted_style_request": "false"}
+        if self.settings.kms_key:
+            options |= {"aws_server_side_encryption": "aws:kms", "aws_sse_kms_key_id": self.settings.kms_key}
+        return options
+
+
+def split(uri: str) -> tuple[str, str]:
+    """(bucket, key) of s3://BUCKET/KEY. Raises ValueError for any other."""
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ValueError(f"{uri} is no s3:// URI")
+    return parts.netloc, parts.path.removeprefix("/")
+
+
+def tags(league: str, step: str, **more: str) -> list[dict[str, str]]:
+    """Tags of whatever a step makes for a league."""
+    told = {"hoops:league": league, "hoops:step": step, **{f"hoops:{name}": value for name, value in more.items()}}
+    return [{"Key": name, "Value": value[:256]} for name, value in told.items()]
+
+
+def tagged(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Tags as AWS lists them, by name."""
+    return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def dashed(league: str) -> str:
+    """A league's name in SageMaker's alphabet (letters, digits, single dashes inside)."""
+    return league.replace("_", "-")

@@ -1,0 +1,293 @@
+"""Training on Amazon SageMaker.
+
+What belongs here: the provider of the training contract on CreateTrainingJob with the platform's own image. What a job is
+given and what it leaves stand under s3://BUCKET/PREFIX/LEAGUE/jobs/NAME/: input/ (job.json, spec.json,
+training_set.parquet) and output/model.tar.gz. SageMaker's own record of its jobs is the state: another process, or the
+same after a restart, finds a running job by its name and joins it. A name cannot be used twice there, so a job that is
+started again is NAME-2, NAME-3, ...
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from hoops_assets.clouds.aws import Aws, tags
+from hoops_assets.services.aws import asked, unpack
+from hoops_assets.services.errors import ErrorKind, ServiceError
+from hoops_assets.services.training.contract import JobState, TrainedModel, TrainingJob, check_frame
+from hoops_assets.store import atomic
+from hoops_assets.workloads import spec as layout
+from hoops_assets.workloads.container import CHANNEL
+from hoops_assets.workloads.spec import FileDigest, TrainingOutcome
+
+METRICS = tuple(
+    f"{split}_{score}"
+    for split in ("validation", "test")
+    for score in ("log_loss", "brier", "accuracy", "calibration_error", "n")
+)
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+ATTEMPTS = 99
+_VISIBLE_WITHIN = 60.0
+"""Seconds in which a job that was just made may still be unknown to whoever asks."""
+_STOPPED_WITHIN = 600.0
+_SPOT_PATIENCE = 3600
+_TIMED_OUT = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded", "MaxPendingTimeExceeded")
+_REASONS: dict[str, ErrorKind] = {
+    "CapacityError": "quota",
+    "ResourceLimitExceeded": "quota",
+    "InternalServerError": "throttled",
+}
+"""Beginnings of a failure reason that tell of AWS and not of the job: the same job may succeed later."""
+
+
+class SageMakerTraining:
+    """See the contract.
+
+    Args:
+        folder: where artefacts are fetched to, FOLDER/NAME/model.
+        every: seconds between two looks while waiting for a job to stop.
+    """
+
+    provider = "sagemaker"
+
+    def __init__(self, aws: Aws, folder: Path, *, every: float = 2.0) -> None:
+        self._aws = aws
+        self._folder = Path(folder)
+        self._every = every
+        self._submitted: dict[str, float] = {}
+
+    def submit(self, job: TrainingJob, frame: pd.DataFrame) -> str:
+        """See the contract."""
+        table = check_frame(job, frame)
+        taken, last = self._attempts(job.name)
+        if last is not None and self._usable(taken, last):
+            return taken
+        number = 1 if last is None else _number(taken, job.name) + 1
+        if number > ATTEMPTS:
+            raise ServiceError("conflict", f"training job {job.name} was started {ATTEMPTS} times; look why it fails")
+        name = job.name if number == 1 else f"{job.name}-{number}"
+        written = io.BytesIO()
+        pq.write_table(table, written)
+        given = self._uri(job.league, name, "input/")
+        with asked(f"starting training job {name}"):
+            for file, content in (
+                ("job.json", job.model_dump_json().encode()),
+                (layout.SPEC, job.spec.model_dump_json().encode()),
+                (layout.TRAINING_SET, written.getvalue()),
+            ):
+                self._aws.put(self._aws.key(job.league, "jobs", name, "input", file), content)
+        try:
+            with asked(f"starting training job {name}"):
+                self._aws.sagemaker.create_training_job(**self._request(job, name, given))
+        except ServiceError as error:
+            if error.kind == "conflict":  # somebody else was a moment earlier: that is the job
+                return name
+            if error.kind != "timed_out" or self._look(name) is None:
+                self._aws.delete_under(given)
+                raise
+        self._submitted[name] = time.monotonic()
+        return name
+
+    def poll(self, name: str) -> JobState:
+        """See the contract."""
+        return _state(self._describe(name))
+
+    def result(self, name: str) -> TrainedModel:
+        """See the contract."""
+        told = self._describe(name)
+        state = _state(told)
+        if state is JobState.FAILED:
+            reason = _reason(told)
+            raise ServiceError(_kind(told), f"training job {name} failed: {reason}")
+        if state is not JobState.SUCCEEDED:
+            raise ServiceError("conflict", f"training job {name} is {state.value}; only a succeeded job has a model")
+        model = self._fetch(name, told)
+        outcome = TrainingOutcome.model_validate_json((model / layout.RESULT).read_bytes())
+        return TrainedModel(
+            name=name,
+            job=self._job(name, told),
+            provider=self.provider,
+            artefacts=model.absolute().as_uri(),
+            metrics=json.loads((model / layout.METRICS).read_bytes()),
+            outcome=outcome,
+            seconds=(told["TrainingEndTime"] - told["CreationTime"]).total_seconds(),
+            billed_seconds=float(told.get("BillableTimeInSeconds", 0)),
+        )
+
+    def cancel(self, name: str) -> None:
+        """See the contract."""
+        if _state(self._describe(name)).finished:
+            return
+        try:
+            with asked(f"stopping training job {name}"):
+                self._aws.sagemaker.stop_training_job(TrainingJobName=name)
+        except ServiceError as error:
+            if error.kind not in ("invalid", "conflict"):  # it ended, or is being stopped, since we looked
+                raise
+        deadline = time.monotonic() + _STOPPED_WITHIN
+        while not _state(told := self._describe(name)).finished:
+            if time.monotonic() > deadline:
+                raise ServiceError("timed_out", f"training job {name} does not stop; it is {told['SecondaryStatus']}")
+            time.sleep(self._every)
+        if _state(told) is JobState.CANCELLED:
+            with asked(f"deleting what training job {name} left"):
+                self._aws.delete_under(told["ModelArtifacts"]["S3ModelArtifacts"])
+
+    def log(self, name: str) -> str:
+        """What the job printed, from CloudWatch Logs; empty if nothing stands there (yet)."""
+        self._describe(name)
+        lines: list[str] = []
+        try:
+            with asked(f"reading the log of training job {name}"):
+                pages = self._aws.client("logs").get_paginator("filter_log_events")
+                for page in pages.paginate(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"):
+                    lines += [event["message"] for event in page["events"]]
+        except ServiceError as error:
+            if error.kind != "not_found":
+                raise
+        return "\n".join(lines)
+
+    def _request(self, job: TrainingJob, name: str, given: str) -> dict[str, Any]:
+        settings = self._aws.settings
+        limit = max(1, job.time_limit)
+        key = {"KmsKeyId": settings.kms_key} if settings.kms_key else {}
+        request: dict[str, Any] = {
+            "TrainingJobName": name,
+            "AlgorithmSpecification": {
+                "TrainingImage": settings.image,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": name, "Regex": rf"metric {name}=(\S+)"} for name in METRICS],
+            },
+            "HyperParameters": {"learner": job.learner, "league": job.league, "seed": str(job.seed)},
+            "RoleArn": settings.role,
+            "InputDataConfig": [
+                {
+                    "ChannelName": CHANNEL,
+                    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": given}},
+                }
+            ],
+            "OutputDataConfig": {"S3OutputPath": given.removesuffix(f"/{name}/input/"), **key},
+            "ResourceConfig": {
+                "InstanceType": settings.training_instance, "InstanceCount": 1, "VolumeSizeInGB": 5,
+                **({"VolumeKmsKeyId": settings.kms_key} if settings.kms_key else {}),
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": limit},
+            # The job needs nothing but its channel.
+            "EnableNetworkIsolation": True,
+            "Tags": tags(job.league, "training", learner=job.learner, digest=job.training_set.digest[:12]),
+        }  # fmt: skip
+        if settings.spot:
+            request["EnableManagedSpotTraining"] = True
+            request["StoppingCondition"]["MaxWaitTimeInSeconds"] = limit + _SPOT_PATIENCE
+        return request
+
+    def _attempts(self, name: str) -> tuple[str, dict[str, Any] | None]:
+        """(name, description) of the last job that was started under a name, or (name, None)."""
+        last, told = name, self._look(name)
+        for number in range(2, ATTEMPTS + 1):
+            if told is None:
+                break
+            later = self._look(f"{name}-{number}")
+            if later is None:
+                break
+            last, told = f"{name}-{number}", later
+        return last, told
+
+    def _usable(self, name: str, told: dict[str, Any]) -> bool:
+        """Whether a job may be joined or reused; one whose artefacts are gone or damaged may not."""
+        state = _state(told)
+        if state is not JobState.SUCCEEDED:
+            return not state.finished and told["TrainingJobStatus"] != "Stopping"
+        try:
+            self._fetch(name, told)
+        except ServiceError as error:
+            if error.kind not in ("not_found", "failed"):
+                raise
+            return False
+        return True
+
+    def _look(self, name: str) -> dict[str, Any] | None:
+        """What SageMaker tells of a job; None if it knows none of that name."""
+        try:
+            with asked(f"asking for training job {name}"):
+                return self._aws.sagemaker.describe_training_job(TrainingJobName=name)
+        except ServiceError as error:
+            if error.kind != "not_found":
+                raise
+            return None
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        told = self._look(name)
+        if told is not None:
+            return told
+        if time.monotonic() - self._submitted.get(name, -_VISIBLE_WITHIN) < _VISIBLE_WITHIN:
+            return {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting"}
+        raise ServiceError(
+            "not_found", f"no training job {name} in {self._aws.settings.region}; submit it first"
+        )
+
+    def _job(self, name: str, told: dict[str, Any]) -> TrainingJob:
+        given = told["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+        with asked(f"reading what training job {name} was given"):
+            return TrainingJob.model_validate_json(self._aws.get(f"{given}job.json"))
+
+    def _fetch(self, name: str, told: dict[str, Any]) -> Path:
+        """The job's artefacts in a local folder, digests checked."""
+        folder = self._folder / name / "model"
+        with atomic.locked(self._folder / ".locks" / name):
+            if _damaged(folder):
+                uri = told["ModelArtifacts"]["S3ModelArtifacts"]
+                unpack(self._aws, uri, folder)
+                damage = _damaged(folder)
+                if damage:
+                    raise ServiceError("failed", f"{uri}: {damage}; ask for the job again")
+        return folder
+
+    def _uri(self, league: str, name: str, rest: str) -> str:
+        return self._aws.uri(self._aws.key(league, "jobs", name, rest))
+
+
+def _number(name: str, first: str) -> int:
+    return int(name.removeprefix(f"{first}-")) if name != first else 1
+
+
+def _state(told: dict[str, Any]) -> JobState:
+    status = told["TrainingJobStatus"]
+    if status == "Completed":
+        return JobState.SUCCEEDED
+    if status == "Failed":
+        return JobState.FAILED
+    if status == "Stopped":
+        return JobState.FAILED if told["SecondaryStatus"] in _TIMED_OUT else JobState.CANCELLED
+    # An interrupted spot job waits for its next instance, but it has run.
+    return JobState.RUNNING if "TrainingStartTime" in told else JobState.QUEUED
+
+
+def _reason(told: dict[str, Any]) -> str:
+    if told["SecondaryStatus"] in _TIMED_OUT:
+        limit = told["StoppingCondition"]["MaxRuntimeInSeconds"]
+        return f"stopped after its time limit of {limit} s ({told['SecondaryStatus']})"
+    return told.get("FailureReason", "SageMaker gives no reason")
+
+
+def _kind(told: dict[str, Any]) -> ErrorKind:
+    if told["SecondaryStatus"] in _TIMED_OUT:
+        return "timed_out"
+    return next((kind for start, kind in _REASONS.items() if _reason(told).startswith(start)), "failed")
+
+
+def _damaged(model: Path) -> str:
+    """What is wrong with fetched artefacts; empty if they are what the job wrote."""
+    try:
+        outcome = TrainingOutcome.model_validate_json((model / layout.RESULT).read_bytes())
+        bad = [name for name, digest in outcome.files.items() if FileDigest.of(model / name) != digest]
+    except (OSError, ValueError) as error:
+        return f"incomplete ({error})"
+    return f"{', '.join(bad)} is not what the job wrote" if bad else ""

@@ -1,0 +1,625 @@
+"""The ASGI application: the routes, and the short way that most requests take.
+
+What belongs here: HTTP. `Front` stands in front of everything: it knows who asks, refuses what is too large or of the
+wrong type, and answers the predicting routes itself, with the very models that FastAPI has for them; FastAPI answers the
+rest, documents all, and would answer the predicting routes alike (a test compares the two).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import gc
+import itertools
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hoops_assets import __version__
+from hoops_assets.errors import HoopsError
+from hoops_assets.workloads.serve import page
+from hoops_assets.workloads.serve.api import MAX_BODY, MAX_ROWS, Answer, Ask, Refusal, Refused, invalid
+from hoops_assets.workloads.serve.bundle import DEPLOYMENTS, endpoint_folder, serving_root
+from hoops_assets.workloads.serve.endpoint import LoadedEndpoint, LoadedVariant, Served
+from hoops_assets.workloads.serve.keys import KEYS, LOCAL, Caller, KeyRing, read_keys
+from hoops_assets.workloads.serve.log import Policy, ServedLog, log_folder
+from hoops_assets.workloads.serve.metrics import CONTENT_TYPE, Metrics
+from hoops_assets.workloads.serve.watch import Endpoints
+
+PREDICT, INVOCATIONS, SCORE = "/predict", "/invocations", "/score"
+OPEN = frozenset({"/ping", "/healthz", "/readyz"})
+"""Routes that need no key: whoever keeps a server alive asks them, and they tell nothing."""
+
+PIN = (b"x-hoops-variant", b"x-amzn-sagemaker-target-variant")
+CUSTOMER = b"x-hoops-customer"
+"""Who asks, where a platform in front has authenticated the request; ignored elsewhere."""
+
+JSON_TYPES = (b"application/json", b"application/vnd.api+json")
+CSV = b"text/csv"
+_JSON_HEADER = (b"content-type", b"application/json")
+_CSV_HEADER = (b"content-type", b"text/csv; charset=utf-8")
+
+Headers = dict[bytes, bytes]
+Message = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """What a server is started with.
+
+    Attributes:
+        home: HOOPS_HOME.
+        record_url: where served predictions go; None leaves them in the log.
+        bundle: a container's only bundle; None serves HOME/serving.
+        authenticated_by: the platform in front (sagemaker, vertex, azureml, ...) that has authenticated every request;
+            it is also the customer where the request does not name one. None: keys, or the loopback.
+        health_route, predict_route: further routes, as Vertex AI tells a container in AIP_HEALTH_ROUTE and
+            AIP_PREDICT_ROUTE.
+    """
+
+    home: Path
+    record_url: str | None = None
+    bundle: Path | None = None
+    authenticated_by: str | None = None
+    health_route: str | None = None
+    predict_route: str | None = None
+    max_body: int = MAX_BODY
+    log: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def keys_file(self) -> Path:
+        return serving_root(self.home) / KEYS
+
+    def log_policy(self) -> Policy:
+        return self.log.get("policy", "wait")
+
+
+class Server:
+    """The state of one server process: endpoints, keys, log and counts."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.started_at = datetime.now(UTC)
+        self.endpoints = Endpoints(config.home, config.bundle)
+        keys = read_keys(config.keys_file)
+        self.keys = KeyRing(keys, config.authenticated_by or (None if keys else LOCAL))
+        self.log = ServedLog(log_folder(config.home), **config.log)
+        self.metrics = Metrics()
+        self._vouched: dict[bytes, Caller] = {}
+        self._ids, self._run = itertools.count(1), secrets.token_hex(6)
+        self._keeper: asyncio.Task[None] | None = None
+        self._drain: subprocess.Popen[bytes] | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Loads the endpoints and starts what runs beside the answers."""
+        self.endpoints.also(self.config.keys_file, self._reload_keys)
+        self.endpoints.start()
+        self._keeper = asyncio.create_task(self._keep())
+        gc.collect()
+        gc.freeze()  # what was loaded stays: collections need not walk through it
+
+    async def stop(self) -> None:
+        """Closes the log and lets the drain finish."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self.endpoints.stop()
+        self.log.close()
+        if self._drain is not None and self._drain.stdin is not None:
+            self._drain.stdin.close()
+            try:
+                await asyncio.to_thread(self._drain.wait, 20)
+            except subprocess.TimeoutExpired:
+                self._drain.kill()  # it is started over with the next server
+
+    def _reload_keys(self) -> None:
+        try:
+            self.keys.replace(read_keys(self.config.keys_file))
+        except HoopsError as error:  # the keys of before stay valid
+            _tell(str(error))
+
+    async def _keep(self) -> None:
+        """Keeps the log in order and its drain alive."""
+        log = asyncio.create_task(self.log.keep())
+        try:
+            while True:
+                if self.config.record_url and (self._drain is None or self._drain.poll() is not None):
+                    command = [sys.executable, "-m", "hoops_assets.workloads.serve.drain", str(self.config.home)]
+                    self._drain = subprocess.Popen([*command, self.config.record_url], stdin=subprocess.PIPE)
+                await asyncio.sleep(5)
+        finally:
+            log.cancel()
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    def endpoint(self, league: str | None) -> LoadedEndpoint:
+        """The endpoint of a league, or the only one. Raises Refused."""
+        now = self.endpoints.now
+        if league is None and len(now) == 1:
+            return next(iter(now.values()))
+        found = now.get(league) if league is not None else None
+        if found is not None:
+            return found
+        if not now:
+            raise Refused(
+                503, "nothing_serves", "no endpoint serves yet; deploy a version", headers={"retry-after": "5"}
+            )
+        what = f"no endpoint {league!r}; there are" if league else "several leagues serve, name one:"
+        raise Refused(404 if league else 422, "unknown_league", f"{what} {', '.join(sorted(now))}")
+
+    def caller(self, headers: Headers) -> Caller:
+        """Who asks. Raises Refused 401."""
+        given = headers.get(b"authorization")
+        if given is not None:
+            kind, _, rest = given.partition(b" ")
+            if kind[:6].lower() == b"bearer":
+                return self.keys.caller(rest.decode("latin-1").strip())
+            if kind.lower() == b"basic":  # browsers: any user, the key as password
+                try:
+                    return self.keys.caller(base64.b64decode(rest, validate=True).decode().partition(":")[2])
+                except (binascii.Error, UnicodeDecodeError):
+                    return self.keys.caller("")
+            if not self.config.authenticated_by:
+                return self.keys.caller("")
+        key = headers.get(b"x-api-key")
+        if key is not None:
+            return self.keys.caller(key.decode("latin-1"))
+        caller = self.keys.caller(None)
+        if self.config.authenticated_by and CUSTOMER in headers:
+            return self._vouched_for(headers[CUSTOMER][:80])
+        return caller
+
+    def _vouched_for(self, name: bytes) -> Caller:
+        found = self._vouched.get(name)
+        if found is None:
+            if len(self._vouched) > 10_000:
+                self._vouched.clear()
+            found = self._vouched[name] = Caller(name.decode("latin-1"), is_admin=True)
+        return found
+
+    def pinned(self, endpoint: LoadedEndpoint, headers: Headers, caller: Caller) -> LoadedVariant | None:
+        """The variant that a header names, None without one. Raises Refused."""
+        for name in PIN:
+            if name in headers:
+                if not caller.is_admin:
+                    raise Refused(403, "forbidden", "only a key with the scope admin may choose the variant")
+                return endpoint.pinned(headers[name].decode("latin-1"))
+        return None
+
+    async def predict(self, ask: Ask, caller: Caller, headers: Headers, started: float) -> bytes:
+        """The Answer to a question, as JSON. Raises Refused."""
+        endpoint = self.endpoint(ask.league)
+        pinned = self.pinned(endpoint, headers, caller)
+        text, served = endpoint.answer(ask, caller.seed, pinned)
+        return await self.finish(endpoint, caller, text, served, started)
+
+    async def predict_csv(self, body: bytes, caller: Caller, headers: Headers, started: float) -> bytes:
+        """SageMaker's text/csv: rows of features without a header in, a probability a line out. Raises Refused."""
+        try:
+            lines = body.decode().split()
+            values = np.array([line.split(",") for line in lines], dtype="float64")
+        except ValueError:
+            raise Refused(422, "invalid", "write rows of numbers, separated by commas, without a header") from None
+        if not 0 < len(lines) <= MAX_ROWS:
+            raise Refused(422, "invalid", f"give 1 to {MAX_ROWS} rows, these are {len(lines)}")
+        league = headers.get(b"x-hoops-league")
+        endpoint = self.endpoint(league.decode("latin-1") if league else None)
+        variant = self.pinned(endpoint, headers, caller) or endpoint.draw(caller.seed, lines[0].encode())
+        text, served = endpoint.answer_rows(values, variant)
+        answer = await self.finish(endpoint, caller, text, served, started)
+        if CSV not in headers.get(b"accept", CSV):
+            return answer
+        found = json.loads(answer)["predictions"]
+        return "".join(f"{one['home_win_probability']:.7f}\n" for one in found).encode()
+
+    async def finish(
+        self, endpoint: LoadedEndpoint, caller: Caller, text: str, served: Served, started: float
+    ) -> bytes:
+        """Logs an answer, then tells it.
+
+        Args:
+            text: its forecasts as JSON, joined by commas.
+            started: of time.perf_counter.
+        """
+        body = (
+            f'{{"league":{endpoint.league_json},"revision":{endpoint.revision},'
+            f'"request_id":"{self._run}-{next(self._ids):x}","logged":true,"predictions":[{text}]}}'
+        )
+        line = (
+            f'{{"at":{time.time():.6f},"customer":{caller.name_json},"traffic":{endpoint.traffic_json},"answer":{body}}}\n'
+        ).encode()
+        if not self.log.append(line) and not await self.log.append_or_wait(line):
+            body = body.replace('"logged":true', '"logged":false', 1)
+        seconds = time.perf_counter() - started
+        for version, predictions, degraded in served:
+            self.metrics.answered(endpoint.league, version, predictions, degraded, seconds)
+        return body.encode()
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def described(self, league: str) -> dict[str, Any]:
+        """What really serves of a league."""
+        endpoint, refused = self.endpoints.now.get(league), self.endpoints.refused.get(league)
+        if endpoint is None and refused is None:
+            raise Refused(404, "unknown_league", f"no endpoint {league[:40]!r}")
+        told = refused and {"revision": refused.revision, "error": refused.error, "at": _iso(refused.at)}
+        if endpoint is None:
+            return {"league": league, "serving": False, "refused": told}
+        fixtures = endpoint.fixtures
+        return {
+            "endpoint": endpoint.state.endpoint,
+            "league": league,
+            "serving": True,
+            "revision": endpoint.revision,
+            "changed_at": endpoint.state.changed_at.isoformat(),
+            "loaded_at": _iso(endpoint.loaded_at),
+            "variants": [
+                {
+                    "version": variant.version,
+                    "learner": variant.learner,
+                    "digest": variant.bundle.digest,
+                    "model_sha256": variant.bundle.model_sha256,
+                    "traffic": told_variant.traffic,
+                    "broken": variant.cause,
+                }
+                for variant, told_variant in zip(endpoint.variants, endpoint.state.variants, strict=True)
+            ],
+            "fixtures": fixtures
+            and {
+                "made_at": fixtures.made_at.isoformat(),
+                "games": len(fixtures.fixtures),
+                "first_day": fixtures.first_day.isoformat(),
+                "last_day": fixtures.last_day.isoformat(),
+            },
+            "refused": told,
+        }
+
+    def is_ready(self) -> bool:
+        """Whether something serves."""
+        return bool(self.endpoints.now)
+
+    def metrics_text(self) -> str:
+        """The page for Prometheus."""
+        log, keys = self.log, self.endpoints.refused
+        return self.metrics.text((
+            ("hoops_log_depth_bytes", "gauge", "Answers not yet in the record.", log.depth),
+            ("hoops_log_high_water_bytes", "gauge", "Depth at which the log is full.", log.high_water),
+            ("hoops_log_written_total", "counter", "Answers logged.", log.written),
+            ("hoops_log_shed_total", "counter", "Answers given without being logged.", log.shed),
+            ("hoops_log_trouble", "gauge", "1 while the disk refuses the log.", float(log.trouble is not None)),
+            ("hoops_endpoints", "gauge", "Leagues that are served.", len(self.endpoints.now)),
+            ("hoops_endpoints_refused", "gauge", "Leagues whose last change was refused.", len(keys)),
+        ))  # fmt: skip
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+# -- the front --------------------------------------------------------------------------------------------------------
+
+
+class Front:
+    """The application as a server runs it.
+
+    Args:
+        hot: paths that are answered here; all others, and these too if they are not named, by FastAPI.
+    """
+
+    def __init__(self, server: Server, inner: ASGIApp, hot: Iterable[str]) -> None:
+        self._server, self._inner, self._hot = server, inner, frozenset(hot)
+        routes = {server.config.health_route} if server.config.health_route else set()
+        self._open = OPEN | routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        started = time.perf_counter()
+        server, path = self._server, scope["path"]
+        is_hot = path in self._hot and scope["method"] == "POST"
+        kind = _JSON_HEADER
+        try:
+            headers: Headers = dict(scope["headers"])
+            if path not in self._open:
+                caller = server.caller(headers)
+                caller.take()
+                scope["hoops.caller"] = caller
+            else:
+                caller = None
+            if scope["method"] in {"POST", "PUT", "PATCH"}:
+                _check_length(headers, server.config.max_body)
+                is_csv = _check_type(headers, path)
+                if is_csv and caller is not None:
+                    body = await _whole_body(receive, server.config.max_body)
+                    content = await server.predict_csv(body, caller, headers, started)
+                    kind = _CSV_HEADER if not content.startswith(b"{") else _JSON_HEADER
+                    await _respond(send, 200, content, kind)
+                    server.metrics.responded(path, 200)
+                    return
+            if not is_hot or caller is None:
+                scope["hoops.started"] = started
+                await self._inner(scope, _limited(receive, server.config.max_body), self._counted(send, scope))
+                return
+            body = await _whole_body(receive, server.config.max_body)
+            ask = _read_ask(body)
+            content = await server.predict(ask, caller, headers, started)
+            status = 200
+            extra: tuple[tuple[bytes, bytes], ...] = ()
+        except _Gone:
+            return
+        except Exception as error:
+            refused = _as_refused(error)
+            status, content = refused.status, refused.body()
+            extra = tuple((name.encode(), value.encode()) for name, value in refused.headers.items())
+        await _respond(send, status, content, kind, extra)
+        server.metrics.responded(path if is_hot or status < 400 else "refused", status)
+
+    def _counted(self, send: Send, scope: Scope) -> Send:
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "unknown")
+                self._server.metrics.responded(route, message["status"])
+            await send(message)
+
+        return counting
+
+
+_read_ask: Callable[[bytes], Ask] = Ask.__pydantic_validator__.validate_json
+
+
+class _Gone(Exception):  # noqa: N818
+    """The client left before its question was whole."""
+
+
+def _check_length(headers: Headers, most: int) -> None:
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > most:
+        raise _too_large(most)
+
+
+def _check_type(headers: Headers, path: str) -> bool:
+    """Whether the body is CSV. Raises Refused 415 for what is neither JSON nor, where it is allowed, CSV."""
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind in JSON_TYPES:
+        return False
+    if kind == CSV and path == INVOCATIONS:
+        return True
+    told = kind.decode("latin-1")[:80] or "none"
+    also = " or text/csv" if path == INVOCATIONS else ""
+    raise Refused(415, "unsupported_media_type", f"content type {told}; send application/json{also}")
+
+
+def _too_large(most: int) -> Refused:
+    # The rest of the body is not read: this connection is of no further use.
+    return Refused(
+        413, "too_large", f"a question has at most {most} bytes; send several", headers={"connection": "close"}
+    )
+
+
+async def _whole_body(receive: Receive, most: int) -> bytes:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise _Gone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Gone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise _too_large(most)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _limited(receive: Receive, most: int) -> Receive:
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        if message["type"] == "http.request":
+            size += len(message.get("body", b""))
+            if size > most:
+                raise _too_large(most)
+        return message
+
+    return limited
+
+
+def _as_refused(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, ValidationError):
+        return invalid(error.errors(include_url=False, include_input=False, include_context=False))
+    _tell(f"{type(error).__name__}: {error}")
+    return Refused(500, "internal", "the server failed; its log tells why")
+
+
+async def _respond(
+    send: Send, status: int, content: bytes, kind: tuple[bytes, bytes], extra: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    headers = [kind, (b"content-length", str(len(content)).encode()), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+# -- FastAPI ----------------------------------------------------------------------------------------------------------
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": told}
+    for status, told in (
+        (400, "not JSON"), (401, "no valid key"), (403, "the key may not"), (404, "unknown league, team, game or variant"),
+        (413, "too large"), (415, "wrong content type"), (422, "not valid"), (429, "too many requests"),
+        (503, "nothing serves"),
+    )
+}  # fmt: skip
+
+
+def build_app(server: Server, *, hot: bool = True) -> Front:
+    """The application of a server.
+
+    Args:
+        hot: False lets FastAPI answer everything, which is slower and otherwise the same.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop()
+
+    app = FastAPI(
+        title="hoops_assets", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan,
+        description="Basketball win probabilities. Send the key as `Authorization: Bearer KEY`.",
+    )  # fmt: skip
+    predicting = [PREDICT, INVOCATIONS, SCORE]
+    if server.config.predict_route and server.config.predict_route not in predicting:
+        predicting.append(server.config.predict_route)
+    _handle_errors(app)
+    _add_predicting(app, server, predicting)
+    _add_looking(app, server)
+    _add_health(app, server)
+    return Front(server, app, predicting if hot else ())
+
+
+def _handle_errors(app: FastAPI) -> None:
+    def respond(refused: Refused) -> Response:
+        return Response(refused.body(), refused.status, refused.headers, "application/json")
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(request: Request, error: RequestValidationError) -> Response:
+        return respond(invalid(error.errors()))
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return respond(error)
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # FastAPI's word for a body that is not UTF-8
+            return respond(invalid([{"type": "json_invalid", "loc": ("body",), "msg": ""}]))
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        return respond(Refused(error.status_code, "http", str(error.detail), headers=headers))
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return respond(_as_refused(error))
+
+
+def _add_predicting(app: FastAPI, server: Server, routes: list[str]) -> None:
+    names = {PREDICT: "predict", INVOCATIONS: "SageMaker", SCORE: "Azure ML"}
+
+    async def predict(ask: Ask, request: Request) -> Response:
+        headers: Headers = dict(request.scope["headers"])
+        content = await server.predict(ask, request.scope["hoops.caller"], headers, request.scope["hoops.started"])
+        return Response(content, media_type="application/json")
+
+    for route in routes:
+        app.add_api_route(
+            route, predict, methods=["POST"], response_model=Answer, responses=_REFUSALS,
+            summary=f"Win probabilities ({names.get(route, 'Vertex AI')})", operation_id=f"predict{route.replace('/', '_')}",
+        )  # fmt: skip
+
+
+def _add_looking(app: FastAPI, server: Server) -> None:
+    @app.get("/leagues/{league}/games/{day}", response_model=Answer, responses=_REFUSALS, summary="The games of a day")
+    async def games(league: str, day: date, request: Request) -> Response:
+        endpoint = server.endpoint(league)
+        caller: Caller = request.scope["hoops.caller"]
+        text, served = endpoint.answer_games(endpoint.games_on(day), caller.seed)
+        content = await server.finish(endpoint, caller, text, served, request.scope["hoops.started"])
+        return Response(content, media_type="application/json")
+
+    @app.get("/endpoints/{league}", summary="What really serves", responses=_REFUSALS)
+    async def endpoint(league: str) -> dict[str, Any]:
+        return server.described(league)
+
+    @app.get("/metrics", summary="For Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(server.metrics_text(), media_type=CONTENT_TYPE)
+
+    @app.get("/", summary="For people", response_class=HTMLResponse)
+    async def people(request: Request, league: str | None = None, day: date | None = None) -> HTMLResponse:
+        return HTMLResponse(await _page(server, request, league, day))
+
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page.docs(app.openapi()))
+
+
+async def _page(server: Server, request: Request, league: str | None, day: date | None) -> str:
+    now = server.endpoints.now
+    if not now:
+        return page.nothing()
+    endpoint = server.endpoint(league or min(now))
+    days = sorted({game.day for game in endpoint.games})
+    today = datetime.now(UTC).date()
+    chosen = day or next((one for one in days if one >= today), days[-1] if days else today)
+    caller: Caller = request.scope["hoops.caller"]
+    answer = None
+    if chosen in days:
+        text, served = endpoint.answer_games(endpoint.games_on(chosen), caller.seed)
+        answer = Answer.model_validate_json(
+            await server.finish(endpoint, caller, text, served, request.scope["hoops.started"])
+        )
+    deployments = page.read_deployments(endpoint_folder(server.config.home, endpoint.league) / DEPLOYMENTS)
+    return page.games(endpoint, sorted(now), days, chosen, answer, deployments, server.described(endpoint.league))
+
+
+def _add_health(app: FastAPI, server: Server) -> None:
+    def ready() -> Response:
+        if server.is_ready():
+            return Response(b'{"status":"ready"}', 200, media_type="application/json")
+        return Response(b'{"status":"nothing serves yet"}', 503, media_type="application/json")
+
+    async def ping() -> Response:
+        return ready()
+
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    for route in ("/ping", "/readyz", server.config.health_route):
+        if route and route not in {"/healthz"}:
+            told = {"/ping": "SageMaker's health", "/readyz": "Whether something serves"}.get(
+                route, "Vertex AI's health"
+            )
+            app.add_api_route(
+                route, ping, methods=["GET"], summary=told, operation_id=f"ready{route.replace('/', '_')}"
+            )
+    app.add_api_route("/healthz", healthz, methods=["GET"], summary="Whether the process lives")
+
+
+def versions() -> dict[str, str]:
+    """What answers: for the server's first line."""
+    return {name: package_version(name) for name in ("onnxruntime", "uvicorn", "fastapi")}

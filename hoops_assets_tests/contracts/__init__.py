@@ -1,0 +1,1 @@
+"""One suite per service that every provider must pass, unchanged; a test's id carries the provider's name."""
