@@ -118,9 +118,9 @@ def run_ours(layers: Layers, start: date, end: date) -> dict[str, Any]:
         layers.wrap(delta.DeltaStore, "overwrite", "delta write")
         layers.wrap(Lanes, "_tags", "what is done already")
     with layers.layer("great_expectations"):  # the import is what it costs a backfill
-        from hoops_assets.store import expectations
+        from hoops_assets.store.expectations import validation
 
-        layers.wrap(expectations, "validate", "great_expectations")
+        layers.wrap(validation, "validate", "great_expectations")
     report = Lanes(load_settings(), LEAGUE).backfill(start, end)
     return {"days": sum(span.days for span in report.spans), "failed": report.failed}
 

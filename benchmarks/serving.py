@@ -12,9 +12,9 @@ Models: StandardScaler and CalibratedClassifierCV(sigmoid, 5 folds) of a logisti
 calibrated model fitted out of fold) as `logistic`, of five averaged models (ensemble=True) as `logistic_5`, and of
 boosting with 100 trees as `boosting`, each a league of the one server.
 
-Slices of a second are taken in turn, and the medians are told. The client is another process: 8 connections, each with
-one request under way. `batch` is one connection with 1,000 rows of features a request, `one by one` one connection with
-one game a request.
+Slices of a second are taken in turn, and the medians are told. The servers share one processor, of which only the one
+that is asked has work; the client is another process on another: 8 connections, each with one request under way.
+`batch` is one connection with 1,000 rows of features a request, `one by one` one connection with one game a request.
 
     python benchmarks/serving.py [--rounds 5] [--seconds 1] [--json]
 """
@@ -126,7 +126,9 @@ class Client:
 
     def __init__(self) -> None:
         command = [sys.executable, __file__, "--client"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=functools.partial(pin, -1)
+        )
 
     def slice(self, port: int, requests: list[bytes], connections: int, seconds: float) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
@@ -169,6 +171,11 @@ def rss_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def pin(which: int) -> None:
+    """Keeps this process on the first (0) or the last (-1) of the processors that it may use."""
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[which]})
+
+
 def children(pid: int) -> list[int]:
     """Its direct child processes."""
     return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -187,6 +194,7 @@ def process(command: list[str], port: int, folder: Path, **environment: str) -> 
         started = subprocess.Popen(
             command, cwd=folder, stdout=file, stderr=file,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}, start_new_session=True,
+            preexec_fn=functools.partial(pin, 0),
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 90
@@ -198,7 +206,7 @@ def process(command: list[str], port: int, folder: Path, **environment: str) -> 
             time.sleep(0.1)
         yield started
     finally:
-        ours = [started.pid, *children(started.pid)] if started.poll() is None else []
+        ours = tree(started.pid) if started.poll() is None else []
         for pid in ours:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 15)
@@ -328,12 +336,12 @@ def measure(rounds: int, seconds: float, folder: Path, tell: Callable[[str], Non
         whole: dict[str, tuple[int, int, list[bytes], int]] = {
             "hello": (hello.pid, hello_port, [request("/")], CONNECTIONS),
             **{name: (ours.pid, port, asked[name], CONNECTIONS) for name in LEARNERS},
-            "mlflow": (_busy(mlflow.pid), mlflow_port, one_row, CONNECTIONS),
+            "mlflow": (mlflow.pid, mlflow_port, one_row, CONNECTIONS),
             "one by one": (ours.pid, port, asked[LEARNERS[0]], 1),
             "batch": (ours.pid, port, batch, 1),
         }
         found = _slices(whole, rounds, seconds, ours.pid, tell)
-        memory = {"ours": rss_mb(ours.pid), "mlflow": rss_mb(_busy(mlflow.pid)), "hello": rss_mb(hello.pid)}
+        memory = {"ours": rss_mb(ours.pid), "mlflow": max(map(rss_mb, tree(mlflow.pid))), "hello": rss_mb(hello.pid)}
         counted = _logged(home)
     return _summary(found, memory, counted)
 
@@ -351,9 +359,10 @@ def _slices(
             tell(f"round {number + 1} of {rounds}")
             for name, (pid, port, requests, connections) in whole.items():
                 drains = children(ours)
-                before, drained = cpu_seconds(pid), sum(map(cpu_seconds, drains))
+                asked = [one for one in tree(pid) if one not in drains]
+                before, drained = sum(map(cpu_seconds, asked)), sum(map(cpu_seconds, drains))
                 told = client_process.slice(port, requests, connections, seconds)
-                told["cpu"] = cpu_seconds(pid) - before
+                told["cpu"] = sum(map(cpu_seconds, asked)) - before
                 told["drain"] = sum(map(cpu_seconds, drains)) - drained
                 found[name].append(told)
     finally:
@@ -361,14 +370,9 @@ def _slices(
     return found
 
 
-def _busy(pid: int) -> int:
-    """The process below `mlflow models serve` that answers: the one with the most memory."""
-    pids, todo = [], [pid]
-    while todo:
-        current = todo.pop()
-        pids.append(current)
-        todo += children(current)
-    return max(pids, key=rss_mb)
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    return [pid, *(below for child in children(pid) for below in tree(child))]
 
 
 def _logged(home: Path) -> dict[str, float]:

@@ -59,6 +59,7 @@ class AwsSettings(BaseModel):
         image: the one image of this platform in ECR (training, serving, transform).
         kms_key: id or ARN of the key that objects, volumes and captured requests are encrypted with; "" is AWS's own.
         training_instance, serving_instance: instance types.
+        capture_percent: share of the endpoint's questions and answers that is kept in the bucket.
         spot: whether training may run on spare capacity, which is cheaper and may be taken away.
     """
 
@@ -73,6 +74,8 @@ class AwsSettings(BaseModel):
     training_instance: str = "ml.m5.large"
     serving_instance: str = "ml.m5.large"
     spot: bool = False
+    capture_percent: int = Field(default=100, ge=0, le=100)
+
 
 SETTINGS_FILE = "settings.yaml"
 

@@ -99,7 +99,7 @@ def test_a_wrong_value_in_the_environment_names_the_variable(monkeypatch: pytest
 
 def test_a_provider_that_does_not_exist_is_told_with_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOPS_TRAINING", "abacus")
-    assert refusal() == "HOOPS_TRAINING: input should be 'local', found 'abacus'"
+    assert refusal() == "HOOPS_TRAINING: input should be 'local' or 'sagemaker', found 'abacus'"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from hoops_assets.cli import ask, bench, lane, leagues, models, operate, quality, rollout, serve
+from hoops_assets.cli import ask, bench, emulate, lane, leagues, models, operate, quality, rehearse, rollout, serve
 from hoops_assets.cli.shared import CANNOT, tell_error
 from hoops_assets.errors import HoopsError
 
@@ -23,6 +23,8 @@ app.add_typer(models.app)
 app.add_typer(ask.app, name="ask")
 app.add_typer(bench.app, name="bench")
 app.add_typer(operate.app)
+app.add_typer(emulate.app, name="emulate")
+app.add_typer(rehearse.app, name="rehearse")
 app.add_typer(quality.app)
 app.add_typer(serve.app)
 app.add_typer(rollout.app)

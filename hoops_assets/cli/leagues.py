@@ -21,7 +21,7 @@ from hoops_assets.cli.shared import (
     readable_leagues,
     tell_error,
 )
-from hoops_assets.errors import SourceError
+from hoops_assets.errors import SettingsError, SourceError
 
 app = typer.Typer(no_args_is_help=True, help="Leagues: add, list, show, check, compare.")
 
@@ -92,16 +92,20 @@ def leagues_add(
     time_zone: Annotated[str | None, typer.Option(help="csv: IANA zone of the game days")] = None,
     first_season: Annotated[int | None, typer.Option(help="first season with a partition per game day")] = None,
     title: Annotated[str | None, typer.Option(help="name for people")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="in place of your league of the same name")] = False,
     as_json: Json = False,
 ) -> None:
     """Makes a league of your own from files of games."""
     from hoops_assets.basketball.calendar import calendar_of
-    from hoops_assets.sources.leagues import new_league, write_league
+    from hoops_assets.sources.leagues import leagues_folder, new_league, write_league
     from hoops_assets.sources.open import open_games
     from hoops_assets.sources.quarantine import describe, write_quarantine
     from hoops_assets.store.calendar import write_calendar
 
     settings = load_settings()
+    own = leagues_folder(settings.home) / f"{name}.yaml"
+    if own.exists() and not replace:
+        raise SettingsError(f"{own}: there is a league {name} already; take another name, or give --replace")
     league, notes = new_league(name, source, games, mapping, time_zone, first_season, title)
     read = open_games(league).read(settings.clock())
     if read.games.empty:

@@ -38,7 +38,7 @@ def deploy(
 def decide(league: League, as_json: Json = False) -> None:
     """Which version should serve, ranked, with intervals and reasons; or how many more games it takes to tell."""
     from hoops_assets.services.prediction.decide import advise
-    from hoops_assets.services.registry.local import LocalRegistry
+    from hoops_assets.services.providers import open_registry
     from hoops_assets.sources.leagues import get_league
     from hoops_assets.store.delta import DeltaStore
     from hoops_assets.store.record import Record
@@ -47,7 +47,7 @@ def decide(league: League, as_json: Json = False) -> None:
     advice = advise(
         DeltaStore(settings.tables_root),
         Record(settings.record),
-        LocalRegistry(settings.home / "registry"),
+        open_registry(settings.registry, settings.home / "registry", settings.aws),
         get_league(settings.home, league),
     )
     if as_json:
@@ -71,8 +71,6 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Takes the canary, or else the champion, out of service at once and marks it, so that automation leaves it out."""
-    from datetime import UTC, datetime
-
     from hoops_assets.defs.resources import PredictionResource, RegistryResource, resources
     from hoops_assets.services.prediction import decide as decisions
     from hoops_assets.services.prediction.rollout import Decision
@@ -87,7 +85,7 @@ def rollback(
     registry, prediction = given["registry"], given["prediction"]
     assert isinstance(registry, RegistryResource)
     assert isinstance(prediction, PredictionResource)
-    rollout = prediction.rollout(one, registry.service(), store, record, datetime.now(UTC))
+    rollout = prediction.rollout(one, registry.service(), store, record, settings.clock())
     decision = Decision(who(), reason or "rolled back by hand", launched_from="cli")
     before = serving(record, league)
     if to is not None:

@@ -72,7 +72,9 @@ def explain(error: Exception) -> str:
     """An SDK's error in one line, with what to do about credentials."""
     told = " ".join(str(error).split())
     if kind_of(error) == "permission":
-        return f"{told} (credentials come by boto3's chain: environment, profile or role; `aws sts get-caller-identity`)"
+        return (
+            f"{told} (credentials come by boto3's chain: environment, profile or role; `aws sts get-caller-identity`)"
+        )
     return told
 
 
@@ -92,7 +94,7 @@ class Aws:
     def client(self, service: str) -> Any:
         """boto3's client of a service."""
         if service not in self._clients:
-            import boto3
+            import boto3.session
             from botocore.config import Config
 
             config = Config(
@@ -161,16 +163,6 @@ class Aws:
         if not self.settings.kms_key:
             return {}
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.settings.kms_key}
-
-    def storage_options(self) -> dict[str, str]:
-        """What `deltalake` is told to reach the bucket: commits by conditional put, so that no lock table is needed."""
-        options = {"AWS_REGION": self.settings.region, "aws_conditional_put": "etag"}
-        endpoint = self.endpoint_url or self.s3.meta.endpoint_url
-        if "amazonaws.com" not in endpoint:
-            options |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", "aws_virtual_hosted_style_request": "false"}
-        if self.settings.kms_key:
-            options |= {"aws_server_side_encryption": "aws:kms", "aws_sse_kms_key_id": self.settings.kms_key}
-        return options
 
 
 def split(uri: str) -> tuple[str, str]:

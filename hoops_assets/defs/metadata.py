@@ -7,6 +7,7 @@ day-partitioned materialisation, because Dagster copies them to every day.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,20 @@ def tell_intake(context: dg.AssetExecutionContext, intake: Intake, buffer: Buffe
     told = {f"run_posts_{name}": getattr(intake, name) for name in ("taken", "stored", "known", "thinned", "late")}
     told |= {f"buffer_{name}": value for name, value in asdict(buffer).items()}
     context.add_asset_metadata(told, partition_key=days[-1].isoformat())
+
+
+def tell_reading(context: dg.AssetExecutionContext, notes: Sequence[str], refused: int) -> None:
+    """Puts on the materialisation, the last day's if there are days, what a person should know of a reading."""
+    told: dict[str, Any] = {"refused_rows": refused} if refused else {}
+    if notes:
+        told["notes"] = list(notes)
+    for note in notes:
+        context.log.info(note)
+    if refused:
+        context.log.warning(f"{refused} rows refused, see the quarantine")
+    if told:
+        last = days_of(context)[-1].isoformat() if context.has_partition_key_range else None
+        context.add_asset_metadata(told, partition_key=last)
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 import pandas as pd
@@ -18,7 +18,7 @@ from hoops_assets.basketball.games import apply_home_rules
 from hoops_assets.basketball.league import League
 from hoops_assets.defs.lane import SOURCES, TABLE_IO, VALUE_IO
 from hoops_assets.errors import SourceError
-from hoops_assets.settings import BufferPolicy, Provider, Settings
+from hoops_assets.settings import AwsSettings, BufferPolicy, Provider, Settings
 from hoops_assets.sources.contract import BoxScoresRead, GamesRead, OddsRead, PostsRead
 from hoops_assets.store.calendar import write_calendar
 from hoops_assets.store.io_manager import TableIOManager, TablesResource, ValueIOManager
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from hoops_assets.judging.health import Counts
     from hoops_assets.services.prediction.contract import Endpoint, Packed, PredictionService
     from hoops_assets.services.prediction.rollout import Rollout
-    from hoops_assets.services.registry.contract import Registry
-    from hoops_assets.services.registry.mlflow_mirror import MirrorReport
+    from hoops_assets.services.registry.contract import MirrorReport, Registry
     from hoops_assets.services.training.contract import TrainingService
     from hoops_assets.store.delta import DeltaStore
+    from hoops_assets.store.deployments import Deployment
     from hoops_assets.store.post_buffer import BufferMetrics, PostBuffer
     from hoops_assets.store.record import Record
 
@@ -142,11 +142,12 @@ class TrainingResource(dg.ConfigurableResource):
 
     provider: Provider
     folder: str
+    aws: dict[str, Any]
 
     def service(self) -> TrainingService:
-        from hoops_assets.services.training.local import LocalTraining
+        from hoops_assets.services.providers import open_training
 
-        return LocalTraining(Path(self.folder))
+        return open_training(self.provider, Path(self.folder), AwsSettings(**self.aws))
 
 
 class RegistryResource(dg.ConfigurableResource):
@@ -155,11 +156,12 @@ class RegistryResource(dg.ConfigurableResource):
     provider: Provider
     folder: str
     mlflow_tracking_uri: str = ""
+    aws: dict[str, Any]
 
     def service(self) -> Registry:
-        from hoops_assets.services.registry.local import LocalRegistry
+        from hoops_assets.services.providers import open_registry
 
-        return LocalRegistry(Path(self.folder))
+        return open_registry(self.provider, Path(self.folder), AwsSettings(**self.aws))
 
     def mirror(self, league: str) -> MirrorReport | None:
         """Brings the MLflow mirror up to date; None if it is switched off."""
@@ -178,11 +180,12 @@ class PredictionResource(dg.ConfigurableResource):
     provider: Provider
     home: str
     upcoming_days: int = 7
+    aws: dict[str, Any]
 
     def service(self, registry: Registry) -> PredictionService:
-        from hoops_assets.services.prediction.local import LocalPrediction
+        from hoops_assets.services.providers import open_prediction
 
-        return LocalPrediction(registry, Path(self.home))
+        return open_prediction(self.provider, registry, Path(self.home), AwsSettings(**self.aws))
 
     def rollout(self, league: League, registry: Registry, store: DeltaStore, record: Record, now: datetime) -> Rollout:
         """By which what serves a league is changed, and every change recorded."""
@@ -193,8 +196,14 @@ class PredictionResource(dg.ConfigurableResource):
 
             return pack(registry, store, league, version, now, self.upcoming_days)
 
+        def tell(rows: list[Deployment]) -> None:
+            from hoops_assets.store.deployments import in_words
+            from hoops_assets.workloads.serve.bundle import endpoint_folder, write_deployments
+
+            write_deployments(endpoint_folder(Path(self.home), league.name), [*in_words(rows)])
+
         lock = Path(self.home) / "serving" / f".{league.name}.rollout.lock"
-        return Rollout(league.name, self.service(registry), record, pack, lock)
+        return Rollout(league.name, self.service(registry), record, pack, lock, tell)
 
     def counts(self, league: str, version: int) -> Counts | None:
         """What the running server has counted of a version's answers; None if none runs."""
@@ -221,7 +230,7 @@ class PredictionResource(dg.ConfigurableResource):
 
 def resources(settings: Settings) -> dict[str, object]:
     """All resources of the location, by the key under which assets ask for them."""
-    home = settings.home
+    home, aws = settings.home, settings.aws.model_dump()
     tables = TablesResource(root=settings.tables_root)
     return {
         SOURCES: SourcesResource(home=str(home), now=settings.now.isoformat() if settings.now else ""),
@@ -235,11 +244,11 @@ def resources(settings: Settings) -> dict[str, object]:
         TABLE_IO: TableIOManager(tables=tables),
         VALUE_IO: ValueIOManager(folder=str(home / "values")),
         "record": RecordResource(url=settings.record),
-        "training": TrainingResource(provider=settings.training, folder=str(home / "jobs")),
+        "training": TrainingResource(provider=settings.training, folder=str(home / "jobs"), aws=aws),
         "registry": RegistryResource(
-            provider=settings.registry, folder=str(home / "registry"), mlflow_tracking_uri=settings.mlflow
+            provider=settings.registry, folder=str(home / "registry"), mlflow_tracking_uri=settings.mlflow, aws=aws
         ),
         "prediction": PredictionResource(
-            provider=settings.prediction, home=str(home), upcoming_days=settings.upcoming_days
+            provider=settings.prediction, home=str(home), upcoming_days=settings.upcoming_days, aws=aws
         ),
     }

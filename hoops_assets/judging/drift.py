@@ -33,12 +33,22 @@ ALPHA = 0.05
 TYPICAL = 0.1
 """Size of a shift worth finding, in standard deviations of one game: .1 is 5 points in the share of home wins."""
 
+TOLERANCE = 0.01
+"""Size of a shift that is not worth an alarm, in the same unit: half a point in the share of home wins."""
+
+RESTART, RESTARTS = 30, 5
+"""A further watch begins after every so many looks, so many times; half of the first capital is kept for them."""
+
+WEEK, WEEKS = 7, 24
+"""The same for `excess`."""
+
 BINS = 10
 PERMUTATIONS = 999
-LEAST_PSI = 0.02
-"""Population stability index below which inputs count as unmoved, however sure the test is."""
+LEAST_PSI = 0.2
+"""Population stability index below which inputs count as unmoved, however sure the test is: teams' strengths differ from
+season to season, and with them every difference of ratings."""
 
-ADWIN_DELTA = 0.002
+ADWIN_DELTA = 0.5
 MIN_LOOKS = 30
 """Values that ADWIN sees before it is asked."""
 
@@ -87,16 +97,16 @@ def mean_shift(
     *,
     variances: ArrayLike | None = None,
     reference_variance: float = np.inf,
-    tolerance: float = 0.0,
+    tolerance: float = TOLERANCE,
     typical: float = TYPICAL,
     alpha: float = ALPHA,
 ) -> Shift:
     """Has the mean of something moved, looking after every game day?
 
-    An always-valid test: under "the mean moved by no more than chance" the probability that it ever alarms is alpha, however
-    often one looks (Ville's inequality for the ratio of two normal mixtures). What counts as no move is not a point: the
-    reference's mean is itself estimated, and a shift of the order of `tolerance` is not worth an alarm, so under the null the
-    shift is N(0, 1 / reference_variance + tolerance^2), and under the alternative it has typical^2 more.
+    An always-valid test: if it moved by no more than chance, the probability that it ever alarms is at most alpha, however
+    often one looks (Ville's inequality for the ratio of two normal mixtures, see `shift_evidence`). "No more than chance" is
+    not a point: the reference's mean is itself estimated, and a shift of the order of `tolerance` is not worth an alarm. So
+    under the null the shift is N(0, 1 / reference_variance + tolerance^2), under the alternative it has typical^2 more.
 
     The normal mixture takes sums of games for normal; simulation shows what that costs (docs/drift.md).
 
@@ -138,9 +148,29 @@ def mean_shift(
 
 
 def shift_evidence(total: ArrayLike, variance: ArrayLike, slack: float, typical: float = TYPICAL) -> Floats:
-    """Log evidence for a shift, of sums of values and of variances; any shape, for many seasons at once."""
-    wide, narrow = np.sqrt(slack + typical**2), np.sqrt(slack)
-    return log_mixture(total, variance, float(wide)) - log_mixture(total, variance, float(narrow))
+    """Log evidence for a shift after each look, for many seasons at once.
+
+    The ratio of two normal mixtures, one watch from the first look on with half of the capital, and RESTARTS later ones
+    that share the other half, so that a shift in the middle of a season does not drown in the games before it. A mixture of
+    such ratios is one too. Source: Shin, Ramdas and Rinaldo, "E-detectors" (New England Journal of Statistics in Data
+    Science 2, 2024), section 3, in its simplest form.
+
+    Args:
+        total, variance: running sums of values and of their variances at the looks; [..., looks].
+    """
+    s, v = np.asarray(total, dtype=np.float64), np.asarray(variance, dtype=np.float64)
+    wide, narrow = float(np.sqrt(slack + typical**2)), float(np.sqrt(slack))
+    capital = np.full(s.shape, -np.inf)
+    for number in range(RESTARTS + 1):
+        start = number * RESTART
+        share = np.log(0.5 if number == 0 else 0.5 / RESTARTS)
+        grown = np.zeros(s.shape)
+        if start < s.shape[-1]:
+            s_0, v_0 = (s[..., start - 1 : start], v[..., start - 1 : start]) if start else (0.0, 0.0)
+            s_n, v_n = s[..., start:] - s_0, v[..., start:] - v_0
+            grown[..., start:] = log_mixture(s_n, v_n, wide) - log_mixture(s_n, v_n, narrow)
+        capital = np.logaddexp(capital, share + grown)
+    return capital
 
 
 def _interval(total: float, variance: float, slack: float, typical: float, alpha: float) -> tuple[float, float]:
@@ -216,7 +246,7 @@ class InputDrift:
 
     Attributes:
         psi: population stability index, sum of (now - then) log(now / then) over the bins.
-        p_value: share of the ways to deal whole days into now and then that give as great an index.
+        p_value: share of the ways to deal whole days into now and then that give as great an index for their games.
         moved: p_value times the number of inputs is at most alpha, and psi at least LEAST_PSI.
     """
 
@@ -261,30 +291,39 @@ def input_drift(
     found = []
     for name in then:
         old, new = np.asarray(then[name], dtype=np.float64), np.asarray(now[name], dtype=np.float64)
-        bins = _bins(old, np.concatenate([old, new]))
+        bins = _bins(np.concatenate([old, new]))
         by_day = np.zeros((len(days), int(bins.max()) + 1))
         np.add.at(by_day, (codes, bins), 1.0)
-        index = _psi(by_day[~is_now].sum(axis=0), by_day[is_now].sum(axis=0))
-        counts = dealt @ by_day
-        null = _psi(by_day.sum(axis=0) - counts, counts)
-        p_value = float((1 + (null >= index - 1e-12).sum()) / (1 + permutations))
+        counts, all_counts = dealt @ by_day, by_day.sum(axis=0)
+        now_counts = by_day[is_now].sum(axis=0)
+        index = _psi(all_counts - now_counts, now_counts)
+        null = _psi(all_counts - counts, counts) * _scale(all_counts, counts)
+        seen = index * _scale(all_counts, now_counts)
+        p_value = float((1 + (null >= seen - 1e-9).sum()) / (1 + permutations))
         moved = p_value * len(then) <= alpha and float(index) >= least
         found.append(InputDrift(name, float(index), p_value, moved))
     return found
 
 
 def psi(then: ArrayLike, now: ArrayLike) -> float:
-    """Population stability index over BINS bins of equal share then; NaN is a bin of its own."""
+    """Population stability index over BINS bins of equal share of both spans together; NaN is a bin of its own."""
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
-    bins = _bins(old, np.concatenate([old, new]))
+    bins = _bins(np.concatenate([old, new]))
     size = int(bins.max()) + 1
     return float(_psi(np.bincount(bins[: len(old)], minlength=size), np.bincount(bins[len(old) :], minlength=size)))
 
 
-def _bins(then: Floats, values: Floats) -> NDArray[np.intp]:
-    known = then[np.isfinite(then)]
+def _bins(values: Floats) -> NDArray[np.intp]:
+    # Bins of the reference alone, as is usual, would treat then and now unlike: dealing days anew were then no exact test.
+    known = values[np.isfinite(values)]
     edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known) else np.empty(0)
     return np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), len(edges) + 1)
+
+
+def _scale(all_counts: Floats, now: Floats) -> Floats:
+    """1 / (1 / N + 1 / M): days differ in games, and where nothing moved the index is about (1 / N + 1 / M) chi-squared."""
+    m = now.sum(axis=-1)
+    return m * (all_counts.sum() - m) / all_counts.sum()
 
 
 def _psi(then: ArrayLike, now: ArrayLike) -> Floats:
@@ -293,7 +332,7 @@ def _psi(then: ArrayLike, now: ArrayLike) -> Floats:
     used = (a + b) > 0
     a, b = np.where(used, a + 0.5, 0.0), np.where(used, b + 0.5, 0.0)
     a, b = a / a.sum(axis=-1, keepdims=True), b / b.sum(axis=-1, keepdims=True)
-    ratio = np.divide(b, a, out=np.ones_like(b * a), where=used & np.ones_like(a, dtype=bool))
+    ratio = np.divide(b, a, out=np.ones_like(b - a), where=used)
     return ((b - a) * np.log(ratio)).sum(axis=-1)
 
 
@@ -362,8 +401,8 @@ class Excess:
 def excess(shares: ArrayLike, days: Sequence[Any], *, expected: float, alpha: float = ALPHA) -> Excess:
     """Are more inputs missing, or late, than usual?
 
-    One bets on every day's share of bad cases against "it is `expected` on average", with the capital of
-    `sequential.log_capital`. A day counts as one case, whatever its games have in common: sources fail for whole days.
+    One bets on every day's share of bad cases against "it is `expected` on average", see `excess_evidence`. A day counts as
+    one case, whatever its games have in common: sources fail for whole days.
 
     Args:
         shares: of bad cases on each day, 0 to 1, in order of time.
@@ -374,9 +413,27 @@ def excess(shares: ArrayLike, days: Sequence[Any], *, expected: float, alpha: fl
         raise ValueError("shares lie between 0 and 1, one a day; expected lies between them")
     if not len(x):
         return Excess(0.0, expected, 0.0, None)
-    capital = sequential.log_capital((x - 0.5)[None, :], range(1, len(x) + 1), expected - 0.5, 0.5)[0]
+    capital = excess_evidence(x[None, :], expected)[0]
     reached = np.flatnonzero(capital >= np.log(1 / alpha))
     return Excess(float(x.mean()), expected, float(capital[-1]), days[int(reached[0])] if len(reached) else None)
+
+
+def excess_evidence(shares: Floats, expected: float) -> Floats:
+    """Log evidence after each day that shares exceed `expected` on average, for many seasons at once: [seasons, days].
+
+    The capital of `sequential.log_capital`, which asks nothing of the shares but their mean, begun anew every WEEK days as in
+    `shift_evidence`: what a hundred good days have lost must not stand between the first bad ones and the alarm.
+    """
+    seasons, days = shares.shape
+    capital = np.full((seasons, days), -np.inf)
+    for number in range(WEEKS + 1):
+        start = number * WEEK
+        grown = np.zeros((seasons, days))
+        if start < days:
+            rest = shares[:, start:] - 0.5
+            grown[:, start:] = sequential.log_capital(rest, range(1, days - start + 1), expected - 0.5, 0.5)
+        capital = np.logaddexp(capital, np.log(0.5 if number == 0 else 0.5 / WEEKS) + grown)
+    return capital
 
 
 @dataclass(frozen=True)

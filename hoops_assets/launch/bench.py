@@ -43,7 +43,7 @@ from hoops_assets.workloads.spec import HELD_OUT
 CONNECTIONS = 8
 WARM_UP = 100
 REPEATS = 5
-BATCH_ROWS = 10_000
+BATCH_ROWS = 100_000
 
 _JOB = """
 import sys, pathlib, pandas

@@ -216,6 +216,8 @@ def _registry(settings: Settings) -> Iterator[Finding]:
 
 def _providers(settings: Settings) -> Iterator[Finding]:
     """Providers of the steps."""
+    from hoops_assets.services.aws import unset_of
+
     needs = {
         "sagemaker": ("boto3", "aws"),
         "vertex": ("google.cloud.aiplatform", "gcp"),
@@ -225,14 +227,15 @@ def _providers(settings: Settings) -> Iterator[Finding]:
     for step in steps:
         provider = getattr(settings, step)
         module, extra = needs.get(provider, ("", ""))
-        missing = module and not _importable(module)
-        yield (
-            Finding(
-                f"provider of {step}", "ill", f"{provider}, without its client", f"pip install 'hoops_assets[{extra}]'"
-            )
-            if missing
-            else Finding(f"provider of {step}", "well", provider)
-        )
+        what = f"provider of {step}"
+        unset = unset_of(settings.aws) if provider == "sagemaker" else []
+        if module and not _importable(module):
+            yield Finding(what, "ill", f"{provider}, without its client", f"pip install 'hoops_assets[{extra}]'")
+        elif unset:
+            told = ", ".join(f"aws.{name}" for name in unset)
+            yield Finding(what, "ill", f"{provider}, without {told}", "set them in settings.yaml, see docs/aws.md")
+        else:
+            yield Finding(what, "well", provider)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -236,7 +236,11 @@ class Lanes:
     def daily(self, through: date | None = None) -> BackfillReport:
         """The daily run: settles the last fortnight and forecasts the days ahead, at least up to `through`."""
         today = self.settings.clock().astimezone(self.league.zone).date()
-        return self.backfill(today - timedelta(days=14), through if through and through > today else None)
+        report = self.backfill(today - timedelta(days=14), through if through and through > today else None)
+        error = self._run([self.lane.key("endpoint_fixtures")], {}) if not report.failed else None
+        if error:
+            raise HoopsError(f"the endpoint of {self.league.name} keeps its old fixtures: {error}")
+        return report
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

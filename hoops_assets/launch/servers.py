@@ -65,7 +65,7 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None], prediction
 
     Args:
         port: of the Dagster UI, wanted; the next free one is taken if it is not free.
-        predictions: of the prediction server, likewise.
+        predictions: of the prediction server, likewise; one that runs already stays as it is.
 
     Raises:
         HoopsError: a server did not come up, or ended by itself; the message names its log.
@@ -85,14 +85,18 @@ def serve(settings: Settings, port: int, tell: Callable[[str], None], prediction
     try:
         port = free_port(port)
         started.append(_start(home, port))
-        other = free_port(predictions)
-        started.append(_start_predictions(home, other if other != port else free_port(port + 1)))
+        running = running_server(settings.home)
+        if running is None:
+            other = free_port(predictions)
+            started.append(_start_predictions(home, other if other != port else free_port(port + 1)))
         for one in started:
             _wait(one, lambda: ended)
         if not ended:
             for one in started:
                 tell(f"[bold green]{one.name}:[/] {one.page}   (log: {one.log})")
-            tell("Ctrl-C ends them")
+            if running is not None:
+                tell(f"[bold green]prediction server:[/] {running.address}   (ran before, and runs on)")
+            tell("Ctrl-C ends what was started")
         while not ended:
             for one in started:
                 if one.process.poll() is not None:

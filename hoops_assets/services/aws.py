@@ -1,32 +1,48 @@
 """What the SageMaker providers of all steps share.
 
-What belongs here: an SDK's error as one of ours, the settings that a step cannot do without, folders from an archive.
+What belongs here: an SDK's error as one of ours, the settings that a step cannot do without, archives of models.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hoops_assets.clouds.aws import Aws, explain, kind_of
-from hoops_assets.services.errors import ServiceError
+from hoops_assets.errors import ModelError
+from hoops_assets.services.errors import ErrorKind, ServiceError
 from hoops_assets.settings import AwsSettings
 from hoops_assets.store import atomic
 
+if TYPE_CHECKING:
+    from hoops_assets.services.registry.contract import ModelVersion
+    from hoops_assets.workloads.serve.bundle import Bundle
+
+_REFUSALS: dict[int, ErrorKind] = {
+    400: "invalid", 401: "permission", 403: "permission", 404: "not_found", 413: "invalid", 415: "invalid",
+    422: "invalid", 429: "throttled",
+}  # fmt: skip
 NEEDED = ("region", "bucket", "role", "image")
 
 
 def connect(settings: AwsSettings, endpoint_url: str | None = None) -> Aws:
     """Clients by the settings. Raises ServiceError invalid if one that every step needs is missing."""
-    missing = [name for name in NEEDED if not getattr(settings, name)]
+    missing = unset_of(settings)
     if missing:
         told = ", ".join(f"aws.{name} (HOOPS_AWS__{name.upper()})" for name in missing)
         raise ServiceError("invalid", f"a step has provider sagemaker, but these settings are missing: {told}")
     return Aws(settings, endpoint_url)
+
+
+def unset_of(settings: AwsSettings) -> list[str]:
+    """Names of the settings that every step needs and that are not set."""
+    return [name for name in NEEDED if not getattr(settings, name)]
 
 
 @contextmanager
@@ -41,6 +57,26 @@ def asked(doing: str) -> Iterator[None]:
         if kind is None:
             raise
         raise ServiceError(kind, f"{doing}: {explain(error)}") from error
+
+
+@contextmanager
+def refusal_of(doing: str) -> Iterator[None]:
+    """Turns what a container of ours refused (SageMaker's ModelError) into the kind of its own HTTP status."""
+    try:
+        yield
+    except Exception as error:
+        answer: dict[str, Any] = getattr(error, "response", {})
+        if answer.get("Error", {}).get("Code") != "ModelError":
+            raise
+        status, told = answer.get("OriginalStatusCode", 500), answer.get("OriginalMessage", str(error))
+        raise ServiceError(_REFUSALS.get(status, "failed"), f"{doing}: {told}") from error
+
+
+def kind_of_reason(reason: str) -> ErrorKind:
+    """What kind of failure a job's or an endpoint's FailureReason tells of: AWS's own trouble may pass, ours does not."""
+    if reason.startswith(("CapacityError", "ResourceLimitExceeded")) or "Unable to provision requested" in reason:
+        return "quota"
+    return "throttled" if reason.startswith("InternalServerError") else "failed"
 
 
 def unpack(aws: Aws, uri: str, final: Path) -> None:
@@ -62,3 +98,33 @@ def unpack(aws: Aws, uri: str, final: Path) -> None:
         if final.exists():
             shutil.rmtree(final)
         atomic.commit_folder(folder, final)
+
+
+def archive_of(bundle: Bundle, onnx: bytes) -> bytes:
+    """The bundle as SageMaker's model.tar.gz. Raises ServiceError failed if it does not load here."""
+    from hoops_assets.workloads.serve import bundle as files
+    from hoops_assets.workloads.serve.endpoint import LoadedVariant
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "bundle"
+        try:
+            files.write_bundle(folder, bundle, onnx)
+            LoadedVariant.load(folder, files.Variant(version=bundle.version, bundle=".", traffic=100), None)
+        except ModelError as error:
+            raise ServiceError("failed", str(error)) from error
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w:gz", compresslevel=6) as archive:
+            for name in (files.BUNDLE, files.MODEL):
+                archive.add(folder / name, arcname=name)
+        return out.getvalue()
+
+
+def bare_bundle(version: ModelVersion) -> Bundle:
+    """A bundle that answers rows of features and knows no team."""
+    from hoops_assets.workloads.serve.bundle import Bundle
+
+    return Bundle(
+        league=version.league, version=version.version, learner=version.learner, digest=version.digest,
+        features=version.features, time_zone="UTC", teams={}, base_rate=0.5, ratings={}, home_advantage=0.0,
+        made_at=version.created_at,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ this module compares every frame with the declared schema itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ class DeltaStore:
 
     def __init__(self, root: str, storage_options: dict[str, str] | None = None) -> None:
         self.root = root.rstrip("/")
-        self.storage_options = storage_options
+        self.storage_options = _options(root) if storage_options is None else storage_options
 
     def uri(self, league: str, table: str) -> str:
         return f"{self.root}/{league}/{table}"
@@ -209,6 +210,20 @@ class DeltaStore:
             configuration={"delta.enableExpiredLogCleanup": "false"},
             storage_options=self.storage_options,
         )
+
+
+def _options(root: str) -> dict[str, str] | None:
+    """What delta-rs must be told to reach a bucket; region, address and credentials it takes from AWS's own variables.
+
+    Commits are conditional puts, so that two writers need no table of locks.
+    """
+    if not root.startswith(("s3://", "s3a://")):
+        return None
+    options = {"aws_conditional_put": "etag"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint:
+        options |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}
+    return options
 
 
 def to_arrow(frame: pd.DataFrame, spec: TableSpec, where: str) -> pa.Table:

@@ -109,6 +109,21 @@ def rolled_back(record: Record, league: str) -> set[int]:
     return marked
 
 
+def in_words(rows: list[Deployment]) -> list[dict[str, str]]:
+    """The rows for people, newest first: at, action, version, traffic, decided_by, reason."""
+    return [
+        {
+            "at": row.at.isoformat(sep=" ", timespec="seconds"),
+            "action": row.action.replace("_", " "),
+            "version": "-" if row.version is None else str(row.version),
+            "traffic": ", ".join(f"{version}: {percent} %" for version, percent in row.traffic.items()) or "none",
+            "decided_by": row.decided_by,
+            "reason": row.reason,
+        }
+        for row in reversed(rows)
+    ]
+
+
 def _last_traffic(rows: list[Deployment]) -> dict[int, int]:
     return dict(rows[-1].traffic) if rows else {}
 

@@ -10,6 +10,7 @@ image with `train` or `serve`; under /opt/ml (SAGEMAKER_BASE_DIR moves it, as in
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 CHANNEL = "training"
+PORT = 8080
 
 
 def base_folder() -> Path:
@@ -43,11 +45,43 @@ def train() -> int:
     return status
 
 
+def serve(arguments: list[str]) -> int:
+    """Serves the bundle in model/ until it is told to end; a bundle that cannot be loaded ends it with status 1.
+
+    A container that has nothing but its ratings to go on with should not pass SageMaker's health check: what served
+    before serves on.
+    """
+    from hoops_assets.errors import HoopsError
+    from hoops_assets.workloads.serve import bundle as files
+    from hoops_assets.workloads.serve.app import ServerConfig
+    from hoops_assets.workloads.serve.endpoint import LoadedVariant
+    from hoops_assets.workloads.serve.run import serve as run
+
+    parser = argparse.ArgumentParser(prog="container serve")
+    parser.add_argument("--host", default="0.0.0.0")
+    parser.add_argument("--port", type=int, default=PORT)
+    given = parser.parse_args(arguments)
+    folder = base_folder() / "model"
+    home = Path(os.environ.get("HOOPS_HOME") or tempfile.mkdtemp(prefix="hoops-"))
+    try:
+        bundle = files.read_bundle(folder)
+        LoadedVariant.load(folder, files.Variant(version=bundle.version, bundle=".", traffic=100), None)
+        # What is answered here reaches the record by data capture: this disk ends with the container.
+        config = ServerConfig(home=home, bundle=folder, authenticated_by="sagemaker")
+        run(config, given.host, given.port, lambda address: print(f"serving at {address}", flush=True))  # noqa: T201
+    except HoopsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Runs one of the image's programs."""
     if arguments == ["train"]:
         return train()
-    sys.stderr.write("usage: python -m hoops_assets.workloads.container train\n")
+    if arguments[:1] == ["serve"]:
+        return serve(arguments[1:])
+    sys.stderr.write("usage: python -m hoops_assets.workloads.container train | serve [--host HOST] [--port PORT]\n")
     return 2
 
 

@@ -25,8 +25,9 @@ from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import Field, JsonValue
 
+from hoops_assets.basketball.league import Strict
 from hoops_assets.errors import ModelError
 
 SPEC = "spec.json"
@@ -45,12 +46,6 @@ KEYS = ("game_id", "season", "day", "split", "home_win")
 """Columns of a training set before its features."""
 
 
-class Strict(BaseModel):
-    """A frozen model that refuses unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class TrainingSpec(Strict):
     """What is to be fitted.
 
@@ -66,7 +61,7 @@ class TrainingSpec(Strict):
 
     league: str
     learner: str
-    parameters: dict[str, JsonValue] = {}
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
     features: tuple[str, ...]
     seed: int = 0
     fit_on: tuple[Literal["train", "validation"], ...] = ("train", "validation")

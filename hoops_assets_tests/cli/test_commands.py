@@ -277,6 +277,22 @@ def test_the_registry_lists_every_version(hoops: Hoops, trained: Said) -> None:
     assert all(learner in shown.out for learner in LEARNERS)
 
 
+def test_the_questions_are_answered_of_what_was_trained(hoops: Hoops, trained: Said) -> None:
+    before = hoops("ask", "data", "--model", "tiny/challenger", "--games", "season=2021..2023", "--json").json
+    assert (before["answer"], before["games"], len(before["not_in"])) == ("no", 360, 360), "they stand in history"
+    played = sum(1 for row in schedule(4, 40) if row[3] and row[0] > "2023-07-01")
+    now = hoops("ask", "data", "--model", "tiny/challenger", "--games", "season=2024", "--json").json
+    assert (now["answer"], now["games"], now["not_in"]) == ("partly", played, [])
+    assert sorted(now["trained_on"]) == sorted(now["splits"]["train"] + now["splits"]["validation"])
+    best = hoops("ask", "best", "tiny", "--json").json
+    assert sorted(one["learner"] for one in best["ranking"]) == sorted(LEARNERS)
+    assert best["games"] == len(now["splits"]["test"])
+    assert hoops("ask", "code", "--model", "tiny/1", "--json").json["lock_digest"] != "unknown"
+    models = hoops("ledger", "--models", "--last", "9999d", "--json").json
+    assert sorted(row["model"] for row in models) == [f"tiny/{number}" for number in range(1, len(LEARNERS) + 1)]
+    assert sum(len(row["judged"]) for row in models) == 1
+
+
 def test_a_mirror_that_is_switched_off_is_told(hoops: Hoops, trained: Said) -> None:
     assert "the mirror is switched off" in refusal(hoops("registry", "mirror", "tiny"))
 

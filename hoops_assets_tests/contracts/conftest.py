@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pandas as pd
 import pytest
 
 from hoops_assets.basketball.features import FEATURES
 from hoops_assets.services.prediction.contract import Game, Packed
-from hoops_assets.services.registry.contract import ModelVersion
+from hoops_assets.services.registry.contract import ModelVersion, Registry
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.services.training.contract import train
 from hoops_assets.services.training.local import LocalTraining
@@ -62,17 +63,19 @@ def endpoint() -> str:
 def pack(registry: LocalRegistry) -> Pack:
     """Packs a version as one of the named league."""
 
-    def packed(league: str, version: int) -> Packed:
-        model = registry.get("sim", version)
-        bundle = Bundle(
-            league=league, version=version, learner=model.learner, digest=model.digest, features=model.features,
-            time_zone="America/New_York", teams={**{code: code for code in TEAMS}, **_names()}, base_rate=0.6,
-            ratings=dict.fromkeys(TEAMS, 1500.0), home_advantage=100.0, made_at=MADE_AT,
-        )  # fmt: skip
-        onnx = (registry.artefacts("sim", version) / "model.onnx").read_bytes()
-        return Packed(bundle, onnx, coming(league))
+    return partial(packed_of, registry)
 
-    return packed
+
+def packed_of(registry: Registry, league: str, version: int) -> Packed:
+    """A version of league `sim` as one of another league, whose teams are TEAMS."""
+    model = registry.get("sim", version)
+    bundle = Bundle(
+        league=league, version=version, learner=model.learner, digest=model.digest, features=model.features,
+        time_zone="America/New_York", teams={**{code: code for code in TEAMS}, **_names()}, base_rate=0.6,
+        ratings=dict.fromkeys(TEAMS, 1500.0), home_advantage=100.0, made_at=MADE_AT,
+    )  # fmt: skip
+    onnx = (registry.artefacts("sim", version) / "model.onnx").read_bytes()
+    return Packed(bundle, onnx, coming(league))
 
 
 def coming(league: str, made_at: datetime = MADE_AT, shift: float = 0.0) -> Fixtures:

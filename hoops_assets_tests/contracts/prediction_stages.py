@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from hoops_assets.launch.servers import end_tree
+from hoops_assets.launch.servers import prediction_server
 from hoops_assets.services.prediction import local
 from hoops_assets.services.prediction.contract import PredictionService
 from hoops_assets.services.prediction.local import LocalPrediction
 from hoops_assets.services.registry.contract import Registry
 from hoops_assets.workloads.serve import bundle as files
 from hoops_assets.workloads.serve.bundle import Variant
-from hoops_assets.workloads.serve.client import ServerError, running_server
-
-READY_SECONDS = 60.0
 
 
 class Stage(Protocol):
@@ -48,7 +42,8 @@ class LocalStage:
     def __init__(self, home: Path, registry: Registry) -> None:
         self.home, self._registry = home, registry
         self.service = LocalPrediction(registry, home)
-        self.process = start_server(home)
+        self._running = ExitStack()
+        self.server = self._running.enter_context(prediction_server(home))
 
     @contextmanager
     def spoil(self, version: int) -> Iterator[None]:
@@ -66,43 +61,44 @@ class LocalStage:
 
     @contextmanager
     def silence(self) -> Iterator[PredictionService]:
-        self.process.send_signal(signal.SIGSTOP)
+        os.kill(self.server.pid, signal.SIGSTOP)
         try:
             yield LocalPrediction(self._registry, self.home, patience=0.6)
         finally:
-            self.process.send_signal(signal.SIGCONT)
+            os.kill(self.server.pid, signal.SIGCONT)
 
     def close(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-        end_tree(self.process.pid, patience=5)
-        self.process.wait(5)
+        self._running.close()
 
 
-def start_server(home: Path) -> subprocess.Popen[bytes]:
-    """`hoops serve` on a free port of the loopback, once it answers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPS_", "DAGSTER_"))}
-    home.mkdir(parents=True, exist_ok=True)
-    log = home.with_suffix(".server.log")
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hoops_assets.workloads.serve", "--host", "127.0.0.1", "--port", "0"], stdout=sink, stderr=sink,
-            stdin=subprocess.DEVNULL, env={**kept, "HOOPS_HOME": str(home)}, start_new_session=True,
-        )  # fmt: skip
-    deadline = time.monotonic() + READY_SECONDS
-    while not _answers(home):
-        if process.poll() is not None or time.monotonic() > deadline:
-            end_tree(process.pid, patience=1)
-            raise AssertionError(f"the server did not start:\n{log.read_text(errors='replace')}")
-        time.sleep(0.05)
-    return process
+class SageMakerStage:
+    """SageMaker on the loopback, with the platform's own containers as processes."""
+
+    def __init__(self, home: Path, registry: Registry) -> None:
+        from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
+        from hoops_assets_tests.emulators.accounts import EmulatorProcess, account
+
+        self._registry = registry
+        self.emulator = EmulatorProcess()
+        self._aws = account(self.emulator.environment, capture_percent=0)
+        self.service = SageMakerPrediction(self._aws, registry, patience=60, every=0.03)
+
+    @contextmanager
+    def spoil(self, version: int) -> Iterator[None]:
+        # A model's name holds its version; the fault waits for the next container of that model.
+        self.emulator.fault(kind="damaged_model", action=f"-m-{version}-")
+        yield
+        self.emulator.clear()
+
+    @contextmanager
+    def silence(self) -> Iterator[PredictionService]:
+        from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
+
+        self.emulator.fault(kind="stalled_update", action="UpdateEndpoint", seconds=2.0)
+        yield SageMakerPrediction(self._aws, self._registry, patience=0.6, every=0.03)
+
+    def close(self) -> None:
+        self.emulator.close()
 
 
-def _answers(home: Path) -> bool:
-    server = running_server(home)
-    try:
-        return server is not None and server.endpoint("nobody") is None
-    except ServerError:
-        return False
-
-
-STAGES: dict[str, Callable[[Path, Registry], Stage]] = {"local": LocalStage}
+STAGES: dict[str, Callable[[Path, Registry], Stage]] = {"local": LocalStage, "sagemaker": SageMakerStage}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
@@ -12,7 +14,7 @@ import pandas as pd
 import pytest
 
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.services.prediction.contract import BatchState, Game, Packed, PredictionService
+from hoops_assets.services.prediction.contract import Answer, BatchState, Game, Packed, PredictionService
 from hoops_assets.services.registry.contract import ModelVersion
 from hoops_assets_tests.contracts.conftest import DAY, GAMES, MADE_AT, Pack, coming
 from hoops_assets_tests.contracts.prediction_stages import Stage
@@ -139,6 +141,35 @@ def test_the_share_of_answers_is_the_share_of_traffic(
     seen = Counter(service.invoke(endpoint, rows.iloc[[number]])[0].version for number in range(300))
     # Three hundred draws: outside of four standard deviations once in 16,000 runs.
     assert abs(seen[2] - 75) < 4 * math.sqrt(300 * 0.25 * 0.75)
+
+
+def test_no_question_fails_and_no_other_version_answers_while_traffic_moves(
+    service: PredictionService, endpoint: str, pack: Pack
+) -> None:
+    service.deploy(endpoint, pack(endpoint, 1), {1: 100})
+    service.deploy(endpoint, pack(endpoint, 2), {1: 50, 2: 50})
+    moved = threading.Event()
+
+    def ask() -> list[Answer]:
+        answers = []
+        while not moved.is_set():
+            answers += service.invoke(endpoint, GAMES)
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        try:
+            for traffic in ({1: 100}, {2: 100}) * 5:
+                service.set_traffic(endpoint, traffic)
+        finally:
+            moved.set()
+        answers = [answer for one in asking for answer in one.result()]
+    assert {one.version for one in answers} == {1, 2}
+    assert {one.degraded for one in answers} == {None}
+    expected = {
+        version: {one.home_win_probability for one in service.invoke(endpoint, GAMES, version)} for version in (1, 2)
+    }
+    assert all(one.home_win_probability in expected[one.version] for one in answers)
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,16 @@ def _asset(node: Any) -> str:
     return (
         f"{node.group_name}, {'+'.join(sorted(node.kinds))}, {', '.join(node.owners)}, code {node.code_version}, "
         f"{'by day' if node.partitions_def else 'whole'}"
-        f"{', ' + policy.policy_type.value.lower() if policy else ''} <- {needs}"
+        f"{', ' + policy.policy_type.value.lower() if policy else ''}{_fresh(node)} <- {needs}"
     )
+
+
+def _fresh(node: Any) -> str:
+    policy = node.freshness_policy
+    if policy is None:
+        return ""
+    zone = "league time" if policy.timezone == node.partitions_def.timezone else policy.timezone
+    return f", fresh by {policy.deadline_cron} {zone} since {policy.lower_bound_delta} before"
 
 
 def _job(job: dg.JobDefinition) -> str:

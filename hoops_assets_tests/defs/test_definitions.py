@@ -89,9 +89,8 @@ def test_a_league_has_one_definition_of_game_days_and_all_of_it_runs_as_one_rang
         assert len({node.partitions_def for node in by_day}) == 1
         assert {node.backfill_policy for node in by_day} == {dg.BackfillPolicy.single_run()}
         assert by_day[0].partitions_def.timezone == load_leagues(Path("/nowhere"))[league].time_zone  # type: ignore[union-attr]
-        assert {node.key.path[1] for node in nodes if node.tags["hoops/step"] not in ("training",)} - {"history"} == {
-            node.key.path[1] for node in by_day
-        }
+        of_days = [node for node in nodes if node.tags["hoops/step"] not in ("training", "deployment", "quality")]
+        assert {node.key.path[1] for node in of_days} - {"history"} == {node.key.path[1] for node in by_day}
 
 
 def test_the_training_set_needs_all_days_and_team_form_the_day_before(location: dg.Definitions) -> None:

@@ -326,7 +326,7 @@ def test_a_critical_failure_stops_what_comes_after_and_names_the_day(lane: Launc
     tied = other_scores(small.make_home(tmp_path), 88, 88, bad)
     result = tied.run("fixtures", "results", "team_form", "game_ratings", "game_features", first=first, last=last)
     assert not result.success
-    (evaluation,) = result.get_asset_check_evaluations()
+    (evaluation,) = (one for one in result.get_asset_check_evaluations() if one.asset_key.path[-1] == "results")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert evaluation.metadata["failing_days"].value == [bad.isoformat()]
     assert f"no game is tied: {(tied.table('results')['day'] == bad).sum()} rows" in str(evaluation.description)
@@ -341,7 +341,7 @@ def test_a_warning_is_told_and_stops_nothing(lane: Launch, tmp_path: Path) -> No
     low = other_scores(small.make_home(tmp_path), 21, 20, first)
     result = low.run("fixtures", "results", "team_form", first=first, last=first)
     assert result.success
-    (evaluation,) = result.get_asset_check_evaluations()
+    (evaluation,) = (one for one in result.get_asset_check_evaluations() if one.asset_key.path[-1] == "results")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "scores are those of basketball: observed 21.0" in str(evaluation.description)
     assert len(low.table("team_form")) == 2 * len(low.table("fixtures"))

@@ -3,13 +3,15 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from hoops_assets.judging.plots import loss_by_group_plot, reliability_plot
+from hoops_assets.judging.plots import confidence_sequence_plot, loss_by_group_plot, reliability_plot
+from hoops_assets.judging.sequential import confidence_sequence
 
 LEARNERS = ["base_rate", "elo", "logistic", "boosting"]
 
@@ -62,3 +64,14 @@ def test_drawing_needs_no_display_and_no_pyplot():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"MPLBACKEND": "TkAgg"})
+
+
+def test_a_confidence_sequence_is_drawn_from_its_first_day_on():
+    days = [date(2025, 1, 1) + timedelta(days=number) for number in range(40)]
+    gains = np.random.default_rng(0).normal(0.0, 0.05, 200)
+    sequence = confidence_sequence(gains, range(5, 201, 5))
+    whole = confidence_sequence_plot(days, sequence, 0.01)
+    assert image_of(whole).shape[:2] == (400, 600)
+    assert whole != confidence_sequence_plot(days, sequence, 0.02)
+    image_of(confidence_sequence_plot(days[:1], sequence[:1], 0.01))
+    image_of(confidence_sequence_plot([], np.empty((0, 3)), 0.01))

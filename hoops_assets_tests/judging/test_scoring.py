@@ -99,3 +99,13 @@ def test_wilson_interval_of_a_worked_example():
 def test_what_cannot_be_scored_is_refused(p, y, message):
     with pytest.raises(ValueError, match=message):
         scoring.log_loss(p, y)
+
+
+def test_a_perfect_forecaster_stays_below_the_error_by_luck_and_an_overconfident_one_does_not() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.2, 0.8, 1_000)
+    limit = scoring.calibration_error_by_luck(truth)
+    errors = [scoring.calibration_error(truth, rng.random(1_000) < truth) for _ in range(200)]
+    assert 0.95 <= np.mean(np.array(errors) <= limit) <= 1.0
+    certain = np.where(truth > 0.5, 0.95, 0.05)
+    assert scoring.calibration_error(certain, rng.random(1_000) < truth) > scoring.calibration_error_by_luck(certain)

@@ -23,7 +23,7 @@ from hoops_assets.launch.instance import HOST_TAG, PID_TAG, fail_dead_runs, own_
 from hoops_assets.launch.lanes import BackfillReport, Lanes
 from hoops_assets.settings import Settings
 from hoops_assets.store.delta import DeltaStore
-from hoops_assets.store.expectations import Finding
+from hoops_assets.store.expectations.validation import Finding
 from hoops_assets_tests.launch import small_league as small
 
 LEAGUE = """\
@@ -60,7 +60,7 @@ def _apart() -> Iterator[None]:
     """Nothing is left in the environment, nothing is flushed, and tables are not validated: that takes the most time."""
     with (
         mock.patch.dict(os.environ),
-        mock.patch("hoops_assets.store.expectations.validate", return_value=[]),
+        mock.patch("hoops_assets.store.expectations.validation.validate", return_value=[]),
         small.without_flushing(),
     ):
         yield
@@ -274,7 +274,7 @@ def test_a_failed_season_stops_with_the_reason_and_is_due_again(world: World) ->
 
 def test_a_failed_check_stops_with_its_words(world: World) -> None:
     broken = Finding("no game is tied", passed=False, critical=True, unexpected=1, days=(date(2022, 11, 3),))
-    with mock.patch("hoops_assets.store.expectations.validate", return_value=[broken]):
+    with mock.patch("hoops_assets.store.expectations.validation.validate", return_value=[broken]):
         report = world.backfill()
     assert [(span.season, span.state) for span in report.spans] == [(2023, "failed")]
     assert "no game is tied" in report.spans[0].error

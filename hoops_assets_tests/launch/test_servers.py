@@ -22,7 +22,7 @@ import pytest
 
 from hoops_assets.errors import HoopsError
 from hoops_assets.launch import servers
-from hoops_assets.launch.servers import end_tree, free_port, serve
+from hoops_assets.launch.servers import end_tree, free_port, prediction_server, serve
 from hoops_assets.settings import Settings
 from hoops_assets_tests.conftest import REPOSITORY
 
@@ -209,6 +209,23 @@ def test_both_servers_want_one_port_and_get_two(settings: Settings, monkeypatch:
     timer.join()
     ports = [int(found[1]) for text in said if (found := re.search(r"http://127\.0\.0\.1:(\d+)", text))]
     assert len(set(ports)) == 2
+
+
+def test_a_prediction_server_that_runs_already_is_named_and_left_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with prediction_server(settings.home) as running:
+        pids = stand_in(monkeypatch, SLEEP)
+        monkeypatch.setattr(servers, "_loaded", lambda address, log: True)
+        timer = threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        said: list[str] = []
+        serve(settings, 20_000, said.append)
+        timer.join()
+        assert len(pids) == 1
+        assert any(running.address in text for text in said)
+        assert lives(running.pid)
+    assert gone(running.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -35,7 +35,7 @@ def _settings(home: Path) -> Settings:
 def _backfill(home: Path, force: bool = False) -> list[str]:
     with (
         mock.patch.dict(os.environ),
-        mock.patch("hoops_assets.store.expectations.validate", return_value=[]),
+        mock.patch("hoops_assets.store.expectations.validation.validate", return_value=[]),
         small.without_flushing(),
     ):
         report = Lanes(_settings(home), small.NAME).backfill(*WINDOW, stages=("ingest",), force=force)

@@ -1,4 +1,4 @@
-"""Providers for the contract suites: a new provider is one more entry in each fixture."""
+"""Providers for the registry suite (a new one is one more entry), and trained models."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ import pytest
 
 from hoops_assets.services.registry.contract import Registry
 from hoops_assets.services.registry.local import LocalRegistry
-from hoops_assets.services.training.contract import TrainedModel, TrainingService, train
+from hoops_assets.services.training.contract import TrainedModel, train
 from hoops_assets.services.training.local import LocalTraining
 from hoops_assets_tests.workloads.frames import job, training_frame
 
-TRAINING: dict[str, Callable[[Path], TrainingService]] = {
-    "local": LocalTraining,
-    "local-subprocess": lambda folder: LocalTraining(folder, subprocess=True),
-}
 SAGEMAKER = "sagemaker"
 REGISTRY: dict[str, Callable[[Path], Registry]] = {"local": LocalRegistry}
 
@@ -27,18 +23,12 @@ def frame() -> pd.DataFrame:
     return training_frame()
 
 
-@pytest.fixture(scope="module", params=[*TRAINING, SAGEMAKER])
-def training(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainingService:
-    folder = tmp_path_factory.mktemp("jobs")
-    if request.param == SAGEMAKER:
-        from hoops_assets.services.training.sagemaker import SageMakerTraining
-
-        return SageMakerTraining(request.getfixturevalue("aws"), folder, every=0.05)
-    return TRAINING[request.param](folder)
-
-
-@pytest.fixture(params=REGISTRY)
+@pytest.fixture(params=[*REGISTRY, SAGEMAKER])
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
+    if request.param == SAGEMAKER:
+        from hoops_assets.services.registry.sagemaker import SageMakerRegistry
+
+        return SageMakerRegistry(tmp_path / "registry", request.getfixturevalue("aws"))
     return REGISTRY[request.param](tmp_path / "registry")
 
 

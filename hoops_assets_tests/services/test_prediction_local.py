@@ -73,6 +73,44 @@ def test_a_damaged_bundle_that_serves_nobody_is_written_anew(
     assert service.deploy(LEAGUE, packed, {1: 100}).traffic == {1: 100}
 
 
+def spoil(tmp_path: Path, packed: Packed) -> None:
+    (files.bundle_folder(tmp_path, packed.bundle) / files.MODEL).write_bytes(packed.onnx[:-1])
+
+
+def test_a_bundle_that_was_damaged_is_told_and_deploying_it_again_mends_it(
+    service: LocalPrediction, pack: Pack, tmp_path: Path
+) -> None:
+    made = service.deploy(LEAGUE, pack(LEAGUE, 1), {1: 100})
+    spoil(tmp_path, pack(LEAGUE, 1))
+    found = service.describe(LEAGUE)
+    assert "model.onnx is not the file that was written" in (found.variants[0].broken or "")
+    with pytest.raises(ServiceError, match="deploy version 1 again"):
+        service.deploy(LEAGUE, pack(LEAGUE, 2), {1: 90, 2: 10})
+    assert service.deploy(LEAGUE, pack(LEAGUE, 1), {1: 100}).variants == made.variants
+
+
+def test_a_full_disk_is_a_failure_and_what_served_before_serves_on(
+    service: LocalPrediction, pack: Pack, models: dict[int, ModelVersion], frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    made = service.deploy(LEAGUE, pack(LEAGUE, 1), {1: 100})
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        for call in (
+            lambda: service.deploy(LEAGUE, pack(LEAGUE, 2), {1: 90, 2: 10}),
+            lambda: service.update_fixtures(LEAGUE, coming(LEAGUE, shift=1.0)),
+            lambda: service.submit(models[1], frame.head(3)),
+        ):
+            with pytest.raises(ServiceError, match="No space left") as failed:
+                call()
+            assert failed.value.kind == "failed"
+    assert service.describe(LEAGUE) == made
+    assert service.deploy(LEAGUE, pack(LEAGUE, 2), {1: 90, 2: 10}).traffic == {1: 90, 2: 10}
+
+
 def test_removing_an_endpoint_leaves_nothing_of_it(service: LocalPrediction, pack: Pack, tmp_path: Path) -> None:
     service.deploy(LEAGUE, pack(LEAGUE, 1), {1: 100})
     service.remove(LEAGUE)

@@ -14,8 +14,11 @@ import pytest
 from hoops_assets.errors import SourceError
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.questions import Places, ask_code, ask_data
+from hoops_assets.services.prediction.bundle import pack
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.services.registry.sheet import ImportReport, import_sheet
+from hoops_assets.sources.leagues import EMBEDDED, load_league
+from hoops_assets.store.delta import DeltaStore
 from hoops_assets_tests.workloads.kills import die_at
 
 LEAGUE = "atlantic"
@@ -123,6 +126,21 @@ def test_an_imported_version_says_that_it_cannot_be_deployed(folder: Path) -> No
     named = take(folder, [["third", "2026-05-01", "models/b.onnx", "elo; rest"]], ["name", "date", "file", "features"])
     assert named.imported[0].deployable
     assert LocalRegistry(folder / "registry").get(LEAGUE, 3).features == ("elo", "rest")
+
+
+def test_deploying_what_cannot_serve_is_refused(folder: Path) -> None:
+    take(folder, ROWS)
+    league = load_league(EMBEDDED / f"{LEAGUE}.yaml")
+    for number in (1, 2):
+        with pytest.raises(ServiceError, match=f"atlantic/{number} cannot be deployed: it was imported without"):
+            pack(LocalRegistry(folder / "registry"), DeltaStore(str(folder / "tables")), league, number, NOW, 7)
+
+
+def test_an_imported_model_with_its_features_can_be_packed(folder: Path) -> None:
+    take(folder, [["third", "2026-05-01", "models/b.onnx", "elo; rest"]], ["name", "date", "file", "features"])
+    league = load_league(EMBEDDED / f"{LEAGUE}.yaml")
+    packed = pack(LocalRegistry(folder / "registry"), DeltaStore(str(folder / "tables")), league, 1, NOW, 7)
+    assert (packed.onnx, packed.bundle.features, packed.bundle.reliability) == (b"onnx", ("elo", "rest"), ())
 
 
 def test_an_imported_version_has_no_manifest_and_says_why(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from hoops_assets.services.prediction.contract import Packed
 from hoops_assets.services.prediction.local import LocalPrediction
 from hoops_assets.services.prediction.rollout import Decision, Rollout, shared
 from hoops_assets.services.registry.local import LocalRegistry
-from hoops_assets.store import deployments
+from hoops_assets.store import atomic, deployments
+from hoops_assets.store import record as recording
 from hoops_assets.store.record import Record
+from hoops_assets.workloads.serve.bundle import bundle_folder
 from hoops_assets_tests.contracts.conftest import Pack, frame, models, pack, registry
 
 __all__ = ["frame", "models", "pack", "registry"]
@@ -161,6 +165,70 @@ def test_an_endpoint_that_went_away_is_recorded_as_removed(
     service.remove(LEAGUE)
     assert rollout.repair() is None
     assert rows()[-1] == ("remove", None, {})
+
+
+def test_a_bundle_that_was_damaged_is_deployed_again_though_nothing_else_changes(
+    rollout: Rollout, rows: Rows, pack: Pack, tmp_path: Path
+) -> None:
+    made = rollout.serve({1: 100}, ANN)
+    (bundle_folder(tmp_path, pack(LEAGUE, 1).bundle) / "model.onnx").write_bytes(b"")
+    assert rollout.serve({1: 100}, SENSOR).variants == made.variants
+    assert len(rows()) == 1
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_whenever_a_process_dies_asking_again_ends_in_the_same_state_with_the_same_rows(
+    service: LocalPrediction, registry: LocalRegistry, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths = []
+    for last in itertools.count(1):
+        home, passed = tmp_path / str(last), itertools.count(1)
+        home.mkdir()
+        record = Record(home / "record.db")
+
+        def begin(home: Path = home, record: Record = record) -> Rollout:
+            service = LocalPrediction(registry, home)
+            return Rollout(LEAGUE, service, record, lambda version: pack(LEAGUE, version), home / "lock")
+
+        def die_at_the_last(place: str, passed: Iterator[int] = passed, last: int = last) -> None:
+            if next(passed) == last:
+                raise Killed(place)
+
+        begin().serve({1: 100}, ANN)
+        with monkeypatch.context() as patched:
+            for part in (module, atomic, recording):
+                patched.setattr(part, "fault_point", die_at_the_last)
+            try:
+                begin().serve({1: 90, 2: 10}, SENSOR)
+            except Killed as death:
+                deaths.append(str(death))
+            else:
+                break
+        assert begin().serve({1: 90, 2: 10}, SENSOR).traffic == {1: 90, 2: 10}
+        told = [(one.action, one.version, dict(one.traffic)) for one in deployments.history(record, LEAGUE)]
+        assert told == [("deploy", 1, {1: 100}), ("deploy", 2, {1: 90, 2: 10})]
+    assert {"folder.before_rename", "file.before_rename", "file.after_rename", "rollout.before_record"} <= {*deaths}
+    assert {"record.before_commit", "record.after_commit"} <= {*deaths}
+
+
+def test_changes_at_once_come_one_after_the_other(
+    service: LocalPrediction, pack: Pack, record: Record, tmp_path: Path
+) -> None:
+    asked = [{1: 100}, {2: 100}, {1: 50, 2: 50}, {3: 100}, {1: 10, 3: 90}, {2: 30, 3: 70}]
+
+    def change(traffic: dict[int, int]) -> None:
+        one = Rollout(LEAGUE, service, record, lambda version: pack(LEAGUE, version), tmp_path / "rollout.lock")
+        assert one.serve(traffic, ANN).traffic == traffic
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        list(pool.map(change, asked))
+    rows = deployments.history(record, LEAGUE)
+    assert service.describe(LEAGUE).traffic == rows[-1].traffic
+    assert {tuple(row.traffic.items()) for row in rows} == {tuple(traffic.items()) for traffic in asked}
+    assert {row.decided_by for row in rows} == {ANN.decided_by}
 
 
 # -- back ---------------------------------------------------------------------------------------------------------------

@@ -41,17 +41,17 @@ def service(aws: Aws, emulator: AwsEmulator, tmp_path: Path) -> SageMakerTrainin
 def quick(aws: Aws, emulator: AwsEmulator, trained: dict[str, TrainedModel]) -> None:
     """The image leaves a model that was trained before."""
     source = artefact_folder(trained["elo"].artefacts)
-    emulator.images[aws.settings.image] = (
-        "python", "-c",
+    program = (
         "import os, shutil; print('metric test_brier=0.25');"
-        f"shutil.copytree({str(source)!r}, os.environ['SAGEMAKER_BASE_DIR'] + '/model', dirs_exist_ok=True)",
-    )  # fmt: skip
+        f"shutil.copytree({str(source)!r}, os.environ['SAGEMAKER_BASE_DIR'] + '/model', dirs_exist_ok=True)"
+    )
+    emulator.images[aws.settings.image] = ("python", "-c", program)
 
 
 def wait(service: SageMakerTraining, name: str, state: JobState) -> None:
     deadline = time.monotonic() + 20
-    while service.poll(name) is not state:
-        assert time.monotonic() < deadline, service.poll(name)
+    while (now := service.poll(name)) is not state:
+        assert not now.finished and time.monotonic() < deadline, now
         time.sleep(0.01)
 
 
@@ -114,6 +114,24 @@ def test_whoever_comes_later_joins_the_running_job(
     assert restarted.submit(job(frame), frame) == name
     assert emulator.standing()["training job"] == [name]
     restarted.cancel(name)
+
+
+def test_an_interrupted_run_stops_its_job(
+    service: SageMakerTraining, emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.images[aws.settings.image] = SLEEP
+    poll = service.poll
+
+    def interrupted(name: str) -> JobState:
+        if poll(name) is JobState.RUNNING:
+            raise KeyboardInterrupt
+        return JobState.QUEUED
+
+    monkeypatch.setattr(service, "poll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(service, job(frame), frame, every=0.02)
+    assert poll(job(frame).name) is JobState.CANCELLED
+    assert left(emulator) == []
 
 
 def test_a_job_over_its_time_limit_is_stopped_and_timed_out(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hoops_assets.errors import StoreError
-from hoops_assets.store.deployments import Deployment, append, current, history, rolled_back, serving_at
+from hoops_assets.store.deployments import Deployment, append, current, history, in_words, rolled_back, serving_at
 from hoops_assets.store.record import Record
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -70,6 +70,17 @@ def test_a_version_rolled_back_stays_marked_until_it_is_brought_back(record: Rec
     assert rolled_back(record, "nba") == {3}
     append(record, row(6, "roll_back", 2, {3: 100}))
     assert rolled_back(record, "nba") == {2}
+
+
+def test_people_read_the_newest_row_first(record: Record) -> None:
+    append(record, row(0, "deploy", 1, {1: 100}))
+    append(record, row(1, "roll_back", 2, {1: 90, 3: 10}))
+    append(record, row(2, "remove", None, {}))
+    told = in_words(history(record, "nba"))
+    assert [one["action"] for one in told] == ["remove", "roll back", "deploy"]
+    assert [one["version"] for one in told] == ["-", "2", "1"]
+    assert [one["traffic"] for one in told] == ["none", "1: 90 %, 3: 10 %", "1: 100 %"]
+    assert told[1]["at"] == "2026-11-01 13:00:00+00:00"
 
 
 @pytest.mark.parametrize("wrong", [{"action": "depoly"}, {"launched_from": "moon"}])

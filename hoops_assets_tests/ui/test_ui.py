@@ -25,8 +25,9 @@ CANDIDATES = {"base_rate", "elo", "logistic", "boosting", "ensemble"}
 WHOLE = {
     "ingest": {"history"},
     "training": {"training_set", "challenger", *CANDIDATES, *(f"{one}_evaluation" for one in CANDIDATES)},
+    "quality": {"data_docs", "new_teams"},
 }
-CHECKED = {"results", "game_features"}
+CHECKED = {"history", "training_set", *WHOLE["quality"], *(name for names in TABLES.values() for name in names)}
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +124,13 @@ def test_a_service_says_which_provider_it_has(dagster: Dagster, service: str) ->
 def test_jobs_schedules_and_sensors_of_every_league_are_listed_and_run(dagster: Dagster) -> None:
     page = dagster.open("/jobs", "pacific_training")
     for league in LEAGUES:
-        for job in ("game_days", "training"):
+        for job in ("game_days", "training", "quality"):
             assert page.get_by_text(f"{league}_{job}", exact=True).first.is_visible()
     page = dagster.open("/automation", "pacific_results")
     for league in LEAGUES:
-        for automation in ("daily", "results", "calendar"):
+        for automation in ("daily", "quality", "results", "calendar"):
             assert page.get_by_text(f"{league}_{automation}", exact=True).first.is_visible()
-    assert dagster.until(page.locator("input:checked").count, lambda on: on == 6) == 6
+    assert dagster.until(page.locator("input:checked").count, lambda on: on == 8) == 8
     text = dagster.open("/deployment/daemons", "Scheduler").inner_text("body")
     assert re.search(r"Scheduler\s+Running", text)
     assert re.search(r"Sensors\s+Running", text)

@@ -1,6 +1,8 @@
 """Deployment: the canary behind its gate, the verdict over it, the version that serves, and the fixtures they answer on."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -69,7 +71,7 @@ def _canary_endpoint(lane: Lane) -> dg.AssetsDefinition:
         models, log, now = registry.service(), record.open(), sources.clock()
         entrance = Entrance(
             league, models, tables.store, log, prediction.service(models),
-            prediction.rollout(league, models, tables.store, log, now),
+            prediction.rollout(league, models, tables.store, log, now), now,
         )  # fmt: skip
         entered = entrance.enter(
             version=config.version,
@@ -86,14 +88,7 @@ def _canary_endpoint(lane: Lane) -> dg.AssetsDefinition:
             "reason": entered.reason,
         }
         if entered.endpoint is None:
-            refused = dg.AssetCheckEvaluation(
-                asset_key=lane.key("canary_endpoint"), check_name=GATE, passed=False, metadata=told,
-                severity=dg.AssetCheckSeverity.ERROR, description=entered.reason, blocking=True,
-            )  # fmt: skip
-            context.log_event(refused)  # pyright: ignore[reportArgumentType]
-            raise dg.Failure(f"not deployed: {entered.reason}", metadata=told, allow_retries=False) from HoopsError(
-                f"not deployed: {entered.reason}"
-            )
+            return _refused(entered.reason, told)  # pyright: ignore[reportReturnType]  # Dagster takes its events
         context.log.info(entered.reason)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{entered.version}:{entered.endpoint.traffic.get(entered.version, 0)}"),
@@ -111,6 +106,16 @@ def _canary_endpoint(lane: Lane) -> dg.AssetsDefinition:
         )
 
     return canary_endpoint
+
+
+def _refused(reason: str, told: dict[str, Any]) -> Iterator[dg.AssetCheckResult]:
+    """A red check with the evidence, and then the failure of the step: no materialisation says that a version came."""
+    yield dg.AssetCheckResult(
+        check_name=GATE, passed=False, severity=dg.AssetCheckSeverity.ERROR, description=reason, metadata=told
+    )
+    raise dg.Failure(f"not deployed: {reason}", metadata=told, allow_retries=False) from HoopsError(
+        f"not deployed: {reason}"
+    )
 
 
 def _canary_verdict(lane: Lane) -> dg.AssetsDefinition:

@@ -13,9 +13,10 @@ def lane_defs(lane: Lane) -> dg.Definitions:
     stages = dg.AssetSelection.groups(*(f"{league}_{stage}" for stage in stages_of_days))
     game_days = dg.define_asset_job(
         sensors.game_days_job_name(lane),
-        selection=stages - dg.AssetSelection.assets(lane.key("history")),
+        selection=(stages - dg.AssetSelection.assets(lane.key("history")))
+        | dg.AssetSelection.assets(lane.key("endpoint_fixtures")),
         tags={"hoops/league": league, "hoops/step": "game_days", **lane.max_runtime(*stages_of_days)},
-        description=f"All tables of {league} that have a partition per game day, over a range of days.",
+        description=f"All tables of {league} that have a partition per game day, over days, and the endpoint's fixtures.",
     )
     tables = [
         "history",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from hoops_assets.basketball import games as g
 from hoops_assets.defs.lane import TABLE_IO, Lane
-from hoops_assets.defs.metadata import days_of, tell_intake, tell_rows
+from hoops_assets.defs.metadata import days_of, tell_intake, tell_reading, tell_rows
 from hoops_assets.defs.resources import PostBufferResource, SourcesResource
 from hoops_assets.store.io_manager import TablesResource
 from hoops_assets.store.schemas import TABLES
@@ -29,10 +29,7 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
     @lane.table(STAGE, "fixtures")
     def fixtures(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         read = sources.games(league)
-        for note in read.notes:
-            context.log.info(note)
-        if read.rejected:
-            context.log.warning(f"{len(read.rejected)} rows refused, see the quarantine; the first: {read.rejected[0]}")
+        tell_reading(context, read.notes, len(read.rejected))
         return tell_rows(context, g.fixtures(g.on_days(read.games, days_of(context))))
 
     @lane.table(STAGE, "results")
@@ -54,16 +51,21 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         first = earlier.start.date() + timedelta(days=1) if earlier else days[0] - timedelta(days=7)
         start, end = (datetime.combine(day, time(), league.zone) for day in (first, days[-1] + timedelta(days=1)))
 
+        notes: list[str] = []
+        refused = 0
+
         def parts() -> Iterator[pd.DataFrame]:
+            nonlocal refused
             for read in sources.posts(league, start, end):
-                for note in read.notes:
-                    context.log.info(note)
+                notes.extend(note for note in read.notes if note not in notes)
+                refused += len(read.rejected)
                 yield read.posts
 
         known = [date.fromisoformat(key) for key in lane.days.get_partition_keys()]
         run = {"dagster/run_id": context.run_id}
         table = FanPosts(tables.store, post_buffer.open(league), league, known, sources.clock(), run)
         intake = table.take_in(parts(), first, days[-1])
+        tell_reading(context, notes, refused)
         tell_rows(context, tables.store.read(league.name, "fan_posts", first=days[0], last=days[-1], columns=["day"]))
         tell_intake(context, intake, post_buffer.tell(league))
 
@@ -86,9 +88,7 @@ def _box_scores(lane: Lane) -> list[dg.AssetsDefinition]:
     def box_scores(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         read = sources.box_scores(lane.league, g.results(sources.games(lane.league).games))
         assert read is not None
-        for note in read.notes:
-            context.log.info(note)
-        context.add_output_metadata({"refused_rows": len(read.rejected)})
+        tell_reading(context, read.notes, len(read.rejected))
         return read.box_scores
 
     return [box_scores]

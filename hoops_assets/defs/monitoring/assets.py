@@ -5,7 +5,7 @@ import pandas as pd
 
 from hoops_assets.basketball import predictions as p
 from hoops_assets.defs.lane import TABLE_IO, Lane
-from hoops_assets.defs.metadata import tell_rows
+from hoops_assets.defs.metadata import tell_reading, tell_rows
 from hoops_assets.defs.resources import SourcesResource
 from hoops_assets.store.schemas import TABLES
 
@@ -48,9 +48,7 @@ def _closing_odds(lane: Lane) -> list[dg.AssetsDefinition]:
     def closing_odds(context: dg.AssetExecutionContext, sources: SourcesResource) -> pd.DataFrame:
         read = sources.odds(lane.league, sources.games(lane.league).games)
         assert read is not None
-        for note in read.notes:
-            context.log.info(note)
-        context.add_output_metadata({"refused_rows": len(read.rejected)})
+        tell_reading(context, read.notes, len(read.rejected))
         return read.odds
 
     return [closing_odds]

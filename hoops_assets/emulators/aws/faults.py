@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hoops_assets.emulators.aws.errors import Refused, invalid
 
 CallFault = Literal["throttling", "expired_credentials", "access_denied", "internal_error", "limit_exceeded"]
 ResourceFault = Literal[
-    "capacity_error", "spot_interruption", "slow_start", "silent_roll_back", "not_yet_visible", "damaged_upload"
+    "capacity_error",
+    "spot_interruption",
+    "slow_start",
+    "silent_roll_back",
+    "stalled_update",
+    "not_yet_visible",
+    "damaged_upload",
+    "damaged_model",
 ]
 
 ANSWERS: dict[str, tuple[str, str, int]] = {
@@ -23,9 +30,7 @@ ANSWERS: dict[str, tuple[str, str, int]] = {
     "internal_error": ("InternalFailure", "The request processing has failed because of an unknown error", 500),
     "limit_exceeded": ("ResourceLimitExceeded", "The account-level service limit is 0 Instances", 400),
 }
-RESOURCE_FAULTS = (
-    "capacity_error", "spot_interruption", "slow_start", "silent_roll_back", "not_yet_visible", "damaged_upload",
-)  # fmt: skip
+RESOURCE_FAULTS: tuple[str, ...] = get_args(ResourceFault)
 
 
 @dataclass
@@ -34,9 +39,10 @@ class Fault:
 
     Attributes:
         kind: a CallFault, answered by the call itself; or a ResourceFault, met by the job or endpoint that the call makes.
-        action: SageMaker's action or "*"; for S3 its own, as PutObject.
+        action: SageMaker's action or "*"; for S3 its own, as PutObject; for damaged_model a part of the model's name.
         times: how many calls or resources meet it.
-        seconds: of a slow start; how long after the start of training an interruption comes.
+        seconds: of a slow start; how long after the start of training an interruption comes; how long a stalled update
+            goes on before AWS's own time limit rolls it back.
     """
 
     kind: str
@@ -69,11 +75,11 @@ class Faults:
         with self._lock:
             self._waiting.clear()
 
-    def take(self, kind: str, action: str) -> Fault | None:
-        """The fault of that kind waiting for the action, used once."""
+    def take(self, kind: str, action: str, name: str = "") -> Fault | None:
+        """The fault of that kind waiting for the action, or for what has that in its name, used once."""
         with self._lock:
             for fault in self._waiting:
-                if fault.kind == kind and fault.action in ("*", action):
+                if fault.kind == kind and (fault.action in ("*", action) or fault.action in name):
                     fault.times -= 1
                     if fault.times <= 0:
                         self._waiting.remove(fault)

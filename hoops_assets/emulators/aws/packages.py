@@ -97,7 +97,8 @@ class Packages:
             self._last[group] = version = self._last.get(group, 0) + 1
             arn = self._emulator.arn("model-package", f"{group}/{version}")
             self._packages[arn] = {
-                "ModelPackageGroupName": group, "ModelPackageVersion": version, "ModelPackageArn": arn,
+                "ModelPackageName": group, "ModelPackageGroupName": group, "ModelPackageVersion": version,
+                "ModelPackageArn": arn,
                 "CreationTime": datetime.now(UTC), "ModelPackageStatus": "Completed", "CreatedBy": _CREATOR,
                 "ModelPackageStatusDetails": {"ValidationStatuses": []},
                 "ModelApprovalStatus": "PendingManualApproval",
@@ -124,7 +125,7 @@ class Packages:
         if request.get("SortOrder") == "Descending":
             wanted.reverse()
         rows, more = page(wanted, request)
-        shown = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime",
+        shown = ("ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime",
                  "ModelPackageStatus", "ModelApprovalStatus", "ModelPackageDescription")  # fmt: skip
         return {
             "ModelPackageSummaryList": [{name: row[name] for name in shown if name in row} for row in rows],

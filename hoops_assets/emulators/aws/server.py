@@ -19,23 +19,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import boto3
+import boto3.session
 from botocore.config import Config
 from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from hoops_assets.emulators.aws import shapes
+from hoops_assets.emulators.aws.containers import OUR_IMAGE, Containers
+from hoops_assets.emulators.aws.endpoints import Endpoints
 from hoops_assets.emulators.aws.errors import Refused, invalid
 from hoops_assets.emulators.aws.faults import Fault, Faults
+from hoops_assets.emulators.aws.lineage import Lineage
 from hoops_assets.emulators.aws.packages import Packages
 from hoops_assets.emulators.aws.training import TrainingJobs
+from hoops_assets.emulators.aws.transform import TransformJobs
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 OWN_KEY = "EMULATOR"
 """Access key of the emulator's own calls to S3 and Logs: neither counted nor hit by faults."""
 
+_ONE = threading.Lock()
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 _MOTO = ("s3", "sts", "iam", "logs", "cloudwatch", "applicationautoscaling", "kms")
@@ -59,6 +64,7 @@ class AwsEmulator:
         self.faults = Faults()
         self.seen: Counter[str] = Counter()
         self.images: dict[str, tuple[str, ...]] = {}
+        self.containers = Containers()
         self.folder = Path()
         self._port = port
         self._server: BaseWSGIServer | None = None
@@ -72,11 +78,16 @@ class AwsEmulator:
     def _setup(self) -> None:
         self.training_jobs = TrainingJobs(self)
         self.packages = Packages(self)
-        self._parts = [self.training_jobs, self.packages]
+        self.endpoints = Endpoints(self)
+        self.transform_jobs = TransformJobs(self)
+        self.lineage = Lineage(self)
+        self._parts = [self.training_jobs, self.packages, self.endpoints, self.transform_jobs, self.lineage]
         self._actions = {name: handler for part in self._parts for name, handler in part.actions().items()}
 
     def start(self) -> Self:
-        """Raises OSError if the port is taken."""
+        """Raises OSError if the port is taken, RuntimeError if this process has an emulator already."""
+        if not _ONE.acquire(blocking=False):
+            raise RuntimeError("this process runs an AWS emulator already, and moto's state is the process's own")
         self.folder = Path(tempfile.mkdtemp(prefix="hoops-aws-"))
         _forget()
         self._server = make_server("127.0.0.1", self._port, self, threaded=True, request_handler=_QuietHandler)
@@ -92,8 +103,10 @@ class AwsEmulator:
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
+        self.containers.close()
         _forget()
         shutil.rmtree(self.folder, ignore_errors=True)
+        _ONE.release()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -147,8 +160,6 @@ class AwsEmulator:
 
     def command(self, image: str) -> tuple[str, ...]:
         """What an image runs, without its argument; every unknown image is this platform's own."""
-        from hoops_assets.emulators.aws.containers import OUR_IMAGE
-
         return self.images.get(image, OUR_IMAGE)
 
     def standing(self) -> dict[str, list[str]]:
@@ -178,6 +189,9 @@ class AwsEmulator:
             return self._moto(environ, start_response)
         if target.startswith("SageMaker."):
             return _answer(start_response, *self._sagemaker(environ, target.removeprefix("SageMaker.")))
+        invoked = _INVOCATIONS.fullmatch(path)
+        if invoked and environ["REQUEST_METHOD"] == "POST":
+            return self._invoke(environ, start_response, invoked[1])
         action = _s3_action(environ) if service in ("s3", "") else target.rpartition(".")[2] or path
         self.seen[f"{service or 's3'}:{action}"] += 1
         try:
@@ -197,6 +211,9 @@ class AwsEmulator:
             wrong = shapes.input_problems("sagemaker", action, request)
             if wrong:
                 raise invalid(f"{len(wrong)} validation errors detected: {'; '.join(wrong)}")
+            # What IAM asks for beside the action itself.
+            self.seen["sagemaker:AddTags"] += bool(request.get("Tags"))
+            self.seen["iam:PassRole"] += "RoleArn" in request or "ExecutionRoleArn" in request
             answer = handler(request)
             wrong = shapes.output_problems("sagemaker", action, answer)
             if wrong:
@@ -206,14 +223,37 @@ class AwsEmulator:
             return refused.status, json.dumps(told).encode(), "application/x-amz-json-1.1", refused.code
         return 200, json.dumps(answer, default=_moment).encode(), "application/x-amz-json-1.1", ""
 
+    def _invoke(self, environ: dict[str, Any], start_response: StartResponse, endpoint: str) -> Iterable[bytes]:
+        """InvokeEndpoint, which is REST."""
+        self.seen["sagemaker:InvokeEndpoint"] += 1
+        try:
+            self.faults.refuse("InvokeEndpoint")
+            answered = self.endpoints.invoke(endpoint, environ, _body(environ))
+        except Refused as refused:
+            told = {"Message": refused.message, **refused.more}
+            body = json.dumps(told).encode()
+            return _answer(start_response, refused.status, body, "application/json", refused.code)
+        start_response(
+            "200 OK",
+            [
+                ("Content-Type", answered.content_type),
+                ("Content-Length", str(len(answered.body))),
+                ("x-Amzn-Invoked-Production-Variant", answered.variant),
+            ],
+        )
+        return [answered.body]
+
     def _manage(self, environ: dict[str, Any], path: str) -> tuple[int, bytes, str, str]:
-        """Faults from another process: POST /hoops/faults; GET /hoops/standing and /hoops/seen tell."""
+        """From another process: POST and DELETE /hoops/faults; GET /hoops/standing and /hoops/seen tell."""
         told: Any
         if path == "/hoops/faults" and environ["REQUEST_METHOD"] == "POST":
             try:
                 self.faults.add(self.faults.of(json.loads(_body(environ))))
             except (Refused, ValueError) as error:
                 return 400, json.dumps({"error": str(error)}).encode(), "application/json", ""
+            told = {}
+        elif path == "/hoops/faults" and environ["REQUEST_METHOD"] == "DELETE":
+            self.faults.clear()
             told = {}
         else:
             told = {"/hoops/standing": self.standing, "/hoops/seen": lambda: dict(self.seen)}.get(path, dict)()

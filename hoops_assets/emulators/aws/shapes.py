@@ -13,12 +13,15 @@ from functools import lru_cache
 from typing import Any
 
 import botocore.session
-from botocore.model import ServiceModel, Shape
+from botocore.model import ServiceModel
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "boolean": (bool,), "integer": (int,), "long": (int,), "float": (int, float),
     "double": (int, float), "structure": (dict,), "map": (dict,), "list": (list, tuple),
     "timestamp": (int, float, datetime, str),
+}  # fmt: skip
+_CLASSES = {
+    r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": "", r"\p{P}": r"\W", r"\p{S}": r"\W",
 }  # fmt: skip
 
 
@@ -29,27 +32,26 @@ def service_model(service: str) -> ServiceModel:
 
 def input_problems(service: str, operation: str, request: Mapping[str, Any]) -> list[str]:
     """What is wrong with a request, in the service's words; empty if nothing."""
-    shape = service_model(service).operation_model(operation).input_shape
+    shape: Any = service_model(service).operation_model(operation).input_shape
     return [] if shape is None else list(problems(shape, request, ""))
 
 
 def output_problems(service: str, operation: str, answer: Mapping[str, Any]) -> list[str]:
     """What is wrong with an answer: the emulator holds itself to the same model."""
-    shape = service_model(service).operation_model(operation).output_shape
+    shape: Any = service_model(service).operation_model(operation).output_shape
     if shape is None:
         return [f"the operation answers nothing, not {sorted(answer)}"] if answer else []
     return list(problems(shape, answer, ""))
 
 
-def problems(shape: Shape, value: Any, where: str) -> Iterator[str]:
+def problems(shape: Any, value: Any, where: str) -> Iterator[str]:
     """One sentence for every part of a value that the shape does not allow."""
-    allowed = _TYPES.get(shape.type_name)
-    if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and shape.type_name != "boolean")):
+    if not _has_type(shape.type_name, value):
         yield f"Value {value!r} at '{where or 'request'}' must be a {shape.type_name}"
         return
     if shape.type_name == "structure":
-        members: Mapping[str, Shape] = shape.members  # pyright: ignore[reportAttributeAccessIssue]
-        for name in shape.required_members:  # pyright: ignore[reportAttributeAccessIssue]
+        members = shape.members
+        for name in shape.required_members:
             if name not in value:
                 yield f"Value null at '{_at(where, name)}' failed to satisfy constraint: Member must not be null"
         for name, part in value.items():
@@ -60,12 +62,12 @@ def problems(shape: Shape, value: Any, where: str) -> Iterator[str]:
     elif shape.type_name == "list":
         yield from _size(shape, value, where)
         for number, part in enumerate(value, 1):
-            yield from problems(shape.member, part, f"{where}.{number}.member")  # pyright: ignore[reportAttributeAccessIssue]
+            yield from problems(shape.member, part, f"{where}.{number}.member")
     elif shape.type_name == "map":
         yield from _size(shape, value, where)
         for key, part in value.items():
-            yield from problems(shape.key, key, f"{where}.key")  # pyright: ignore[reportAttributeAccessIssue]
-            yield from problems(shape.value, part, f"{where}.{key}")  # pyright: ignore[reportAttributeAccessIssue]
+            yield from problems(shape.key, key, f"{where}.key")
+            yield from problems(shape.value, part, f"{where}.{key}")
     elif shape.type_name == "string":
         yield from _string(shape, value, where)
     elif shape.type_name in ("integer", "long", "float", "double"):
@@ -74,7 +76,12 @@ def problems(shape: Shape, value: Any, where: str) -> Iterator[str]:
             yield f"Value '{value}' at '{where}' failed to satisfy constraint: Member must be from {low} to {high}"
 
 
-def _string(shape: Shape, value: str, where: str) -> Iterator[str]:
+def _has_type(name: str, value: Any) -> bool:
+    allowed = _TYPES.get(name)
+    return allowed is None or (isinstance(value, allowed) and (name == "boolean" or not isinstance(value, bool)))
+
+
+def _string(shape: Any, value: str, where: str) -> Iterator[str]:
     yield from _size(shape, value, where)
     enum = shape.metadata.get("enum")
     if enum and value not in enum:
@@ -87,7 +94,7 @@ def _string(shape: Shape, value: str, where: str) -> Iterator[str]:
         )
 
 
-def _size(shape: Shape, value: Any, where: str) -> Iterator[str]:
+def _size(shape: Any, value: Any, where: str) -> Iterator[str]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if (low is not None and len(value) < low) or (high is not None and len(value) > high):
         yield (
@@ -98,8 +105,9 @@ def _size(shape: Shape, value: Any, where: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1000)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Java's Unicode classes, which Python lacks, taken as its nearest."""
-    for java, python in ((r"\p{L}", r"\w"), (r"\p{N}", r"\d"), (r"\p{Z}", r"\s"), (r"\p{M}", "")):
+    """Java's Unicode classes, which Python lacks, taken as its nearest; and without the model's own slips (`${1,256}`)."""
+    pattern = re.sub(r"\$\{\d+,\d+\}$", "", pattern)
+    for java, python in _CLASSES.items():
         pattern = pattern.replace(java, python)
     return re.compile(pattern, re.DOTALL)
 

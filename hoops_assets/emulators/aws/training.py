@@ -11,6 +11,7 @@ import json
 import math
 import re
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from hoops_assets.emulators.aws.containers import Container
+from hoops_assets.emulators.aws.endpoints import tell_log
 from hoops_assets.emulators.aws.errors import Refused, in_use, invalid
 from hoops_assets.emulators.aws.pages import page
 
@@ -82,10 +84,7 @@ class Job:
     def stop(self) -> None:
         with self._lock:
             if self.finished:
-                raise invalid(
-                    "The request was rejected because the training job is in status"
-                    f" {self.status}."
-                )
+                raise invalid(f"The request was rejected because the training job is in status {self.status}.")
             if self.status == "InProgress":
                 self.status = "Stopping"
                 self._stop.set()
@@ -149,7 +148,7 @@ class Job:
         return None
 
     def _folder(self) -> Path:
-        folder = self.emulator.folder / f"{self.name}-{len(self.transitions)}" / "ml"
+        folder = Path(tempfile.mkdtemp(dir=self.emulator.folder, prefix=f"{self.name}-")) / "ml"
         for part in ("input/config", "input/data", "model", "output/data"):
             (folder / part).mkdir(parents=True)
         config = folder / "input" / "config"
@@ -202,7 +201,7 @@ class Job:
         began = time.monotonic()
         self.training_began = self.training_began or datetime.now(UTC)
         self.enter("Training")
-        self.container = Container(command, folder, environment)
+        self.container = self.emulator.containers.start(command, folder, environment)
         limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
         ended = "Training"
         while self.container.ended() is None:
@@ -261,21 +260,8 @@ class Job:
         self.output_key = f"s3://{target.netloc}/{key}"
 
     def _tell_log(self) -> None:
-        logs, printed = self.emulator.client("logs"), self.container.printed() if self.container else ""
-        stream = f"{self.name}/algo-1-{int(self.created.timestamp())}"
-        for call, arguments in (
-            (logs.create_log_group, {"logGroupName": LOG_GROUP}),
-            (logs.create_log_stream, {"logGroupName": LOG_GROUP, "logStreamName": stream}),
-        ):
-            try:
-                call(**arguments)
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
-                    raise
-        at = int(time.time() * 1000)
-        events = [{"timestamp": at, "message": line} for line in printed.splitlines() if line]
-        if events:
-            logs.put_log_events(logGroupName=LOG_GROUP, logStreamName=stream, logEvents=events)
+        printed = self.container.printed() if self.container else ""
+        tell_log(self.emulator, LOG_GROUP, f"{self.name}/algo-1-{int(self.created.timestamp())}", printed)
 
     def describe(self) -> dict[str, Any]:
         with self._lock:
@@ -307,7 +293,7 @@ class Job:
         return {**told, "TrainingEndTime": self.modified} if self.finished else told
 
 
-class _Failure(Exception):
+class _Failure(Exception):  # noqa: N818
     """The job ends as Failed, with that reason."""
 
 
@@ -360,7 +346,9 @@ class TrainingJobs:
         with self._lock:
             name = request["TrainingJobName"]
             if name in self._jobs:
-                raise in_use("Training job names must be unique within an AWS account; training job", self._jobs[name].arn)
+                raise in_use(
+                    "Training job names must be unique within an AWS account; training job", self._jobs[name].arn
+                )
             self._jobs[name] = job = Job(self._emulator, request)
         return {"TrainingJobArn": job.arn}
 

@@ -7,7 +7,6 @@ answer: the best of many is the luckiest too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -79,7 +78,7 @@ def ask_best(places: Places, league: str, score: Score = "log_loss", level: floa
     """
     if score not in get_args(Score):
         raise HoopsError(f"--score {score!r} is none of {', '.join(get_args(Score))}")
-    forecasts = read_forecasts(places.registry, league, _cache(places.home))
+    forecasts = read_forecasts(places.registry, league)
     if not forecasts.versions:
         raise HoopsError(
             f"league {league} has no version with forecasts of games to compare; run: hoops train {league}"
@@ -154,7 +153,3 @@ def _notes(outcome: AgainstBest, not_compared: tuple[int, ...]) -> tuple[str, ..
     if not_compared:
         notes.append(f"{len(not_compared)} versions were tested on other games and are not compared")
     return tuple(notes)
-
-
-def _cache(home: Path) -> Path:
-    return home / "cache" / "forecasts"

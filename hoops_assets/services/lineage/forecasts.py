@@ -1,11 +1,13 @@
 """Every version's forecasts of the games that it was tested on, as one matrix.
 
 What belongs here: reading held_out.parquet of all versions once, and keeping what was read in a file that may be deleted
-at any time. Versions are immutable, so what was read once stays true; a new version is added by the next question.
+at any time. Versions are immutable, so what was read once stays true; a new version is added when it is registered, or
+else by the next question.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -24,6 +26,9 @@ from hoops_assets.store import atomic
 
 HELD_OUT = "held_out.parquet"
 SUMMARY = ("version", "learner", "parameters", "created_at", "digest", "manifest_digest")
+KEPT = "forecasts.npz"
+"""In a league's folder of the registry: what was read, for the next question. It may be deleted."""
+
 LAYOUT = 1
 """Of the kept file; one of another layout is made anew."""
 
@@ -47,16 +52,13 @@ class Forecasts:
     untested: tuple[int, ...]
 
 
-def read_forecasts(registry: Path, league: str, cache: Path) -> Forecasts:
-    """All versions of a league.
-
-    Args:
-        cache: folder of what was read before; one file a league.
+def read_forecasts(registry: Path, league: str) -> Forecasts:
+    """All versions of a league; what is new is added to the kept file.
 
     Raises:
         StoreError: a version's file is not what was registered.
     """
-    path = cache / f"{league}.npz"
+    path = registry / league / KEPT
     numbers = stored.numbers(registry, league)
     known = _kept(path)
     seen = {*(one["version"] for one in known.versions), *known.untested} if known else set()
@@ -143,8 +145,6 @@ def _keep(path: Path, forecasts: Forecasts) -> None:
         content, told=np.array(json.dumps(told)), game_ids=forecasts.game_ids, home_win=forecasts.home_win,
         probability=forecasts.probability,
     )  # fmt: skip
-    # A home that cannot be written to can still be asked: the answer is then made anew every time.
-    try:
+    # A registry that cannot be written to can still be asked: the answer is then made anew every time.
+    with contextlib.suppress(OSError):
         atomic.write_bytes(path, content.getvalue())
-    except OSError:
-        return

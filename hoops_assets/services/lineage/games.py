@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -33,7 +34,7 @@ class Filter:
     Attributes:
         text: as it was written.
         game_ids: these games only; empty means any.
-        stage: regular, quarter-final, ...
+        stages: spellings of one stage in lower case; empty means any.
         seasons: first and last, both included.
         team, home, away: franchise codes.
         first, last: days, both included.
@@ -41,7 +42,7 @@ class Filter:
 
     text: str
     game_ids: tuple[str, ...] = ()
-    stage: str | None = None
+    stages: tuple[str, ...] = ()
     seasons: tuple[int, int] | None = None
     team: str | None = None
     home: str | None = None
@@ -55,25 +56,23 @@ class Filter:
         parts = []
         if self.game_ids:
             parts.append(f"game_id IN ({', '.join(map(_quoted, self.game_ids))})")
+        if self.stages:
+            parts.append(f"lower(stage) IN ({', '.join(map(_quoted, self.stages))})")
         if self.seasons:
             parts.append(f"season BETWEEN {self.seasons[0]} AND {self.seasons[1]}")
         if self.team:
             parts.append(f"(home = {_quoted(self.team)} OR away = {_quoted(self.team)})")
-        parts += [
-            f"{name} = {_quoted(value)}"
-            for name, value in (("stage", self.stage), ("home", self.home), ("away", self.away))
-            if value
-        ]
+        parts += [f"{name} = {_quoted(value)}" for name, value in (("home", self.home), ("away", self.away)) if value]
         parts += [f"day >= DATE '{self.first}'"] if self.first else []
         parts += [f"day <= DATE '{self.last}'"] if self.last else []
         return " AND ".join(parts)
 
 
-def parse_filter(text: str, league: dict[str, Any]) -> Filter:
+def parse_filter(text: str, league: Callable[[], dict[str, Any]]) -> Filter:
     """Reads a filter.
 
     Args:
-        league: the league's file (`stored.read_league`), for the teams' names.
+        league: gives the league's file (`stored.read_league`), for the teams' names; asked only if a team is named.
 
     Raises:
         HoopsError: names the part that is not understood.
@@ -106,10 +105,11 @@ def _keys() -> str:
     return ", ".join(KEYS)
 
 
-def _part(key: str, value: str, league: dict[str, Any]) -> dict[str, Any]:
+def _part(key: str, value: str, league: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if key == "stage":
-        name = value.casefold().removesuffix("s")
-        return {"stage": STAGES.get(name, name)}
+        name = value.casefold()
+        singular = name.removesuffix("s")
+        return {"stages": tuple(dict.fromkeys((name, singular, STAGES.get(singular, name))))}
     if key == "season":
         first, dots, last = value.partition("..")
         try:
@@ -117,7 +117,7 @@ def _part(key: str, value: str, league: dict[str, Any]) -> dict[str, Any]:
         except ValueError:
             raise HoopsError(f"--games: season {value!r}: write one season as 2026 or a span as 2024..2026") from None
     if key in ("team", "home", "away"):
-        return {key: _team(value, league)}
+        return {key: _team(value, league())}
     try:
         day = date.fromisoformat(value)
     except ValueError:

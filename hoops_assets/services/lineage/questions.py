@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hoops_assets.errors import HoopsError
 from hoops_assets.services.lineage import stored
-from hoops_assets.services.lineage.games import PLAYED, find_games, parse_filter
+from hoops_assets.services.lineage.games import PLAYED, Filter, Found, find_games, parse_filter
 
 IMPORTED = "imported"
 """Part of the manifest of a version that came from a spreadsheet: what the sheet says, instead of games."""
@@ -77,7 +77,7 @@ def ask_data(places: Places, model: str, games: str) -> DataAnswer:
     """
     league, number = stored.model_of(places.registry, places.record, model)
     manifest = stored.read_manifest(places.registry, league, number)
-    wanted = parse_filter(games, stored.read_league(places.home, league))
+    wanted = parse_filter(games, lambda: stored.read_league(places.home, league))
     name = f"{league}/{number}"
     if IMPORTED in manifest:
         said = manifest[IMPORTED].get("dataset") or "nothing"
@@ -89,7 +89,7 @@ def ask_data(places: Places, model: str, games: str) -> DataAnswer:
     meant = sorted({*found.matching, *(game for game in wanted.game_ids if game in split_of)})
     splits = {split: tuple(game for game in meant if split_of.get(game) == split) for split in manifest["games"]}
     trained_on = tuple(game for game in meant if split_of.get(game) in manifest["fit_on"])
-    notes = _notes(found, wanted.stage, league, split_of, meant, places.tables)
+    notes = _notes(found, wanted, league, split_of, meant, places.tables)
     if not meant:
         answer = "no such game"
     elif not trained_on:
@@ -104,15 +104,15 @@ def ask_data(places: Places, model: str, games: str) -> DataAnswer:
 
 
 def _notes(
-    found: Any, stage: str | None, league: str, split_of: dict[str, str], meant: list[str], tables: str
+    found: Found, wanted: Filter, league: str, split_of: dict[str, str], meant: list[str], tables: str
 ) -> tuple[str, ...]:
     notes = []
     if not found.known:
         notes.append(
             f"there are no tables {' or '.join(PLAYED)} of {league} under {tables}: only game ids can be asked for"
         )
-    elif stage and stage not in found.stages:
-        notes.append(f"{league} has played no game of stage {stage!r}; there are {', '.join(found.stages)}")
+    elif wanted.stages and not {stage.casefold() for stage in found.stages} & set(wanted.stages):
+        notes.append(f"{league} has played no game of stage {wanted.stages[0]!r}; there are {', '.join(found.stages)}")
     elif not meant:
         notes.append(f"no game that {league} has played is meant")
     gone = sum(1 for game in split_of if game not in found.known) if found.known else 0

@@ -95,7 +95,10 @@ class LocalBatches:
 
     def _write(self, job: _Job) -> None:
         path = self._path(job.name)
-        atomic.write_text(path, json.dumps(job.model_dump(mode="json")) + "\n")
+        try:
+            atomic.write_text(path, json.dumps(job.model_dump(mode="json")) + "\n")
+        except OSError as error:
+            raise ServiceError("failed", f"{path} cannot be written: {error}") from error
 
     def _path(self, name: str) -> Path:
         found = _NAME.fullmatch(name)

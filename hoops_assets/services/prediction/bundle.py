@@ -7,12 +7,14 @@ deployed: it reads Delta tables.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 
 from hoops_assets.basketball.league import League
 from hoops_assets.errors import ModelError
 from hoops_assets.judging.scoring import reliability
+from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.prediction.contract import Packed
 from hoops_assets.services.registry.contract import Registry
 from hoops_assets.store.delta import DeltaStore
@@ -33,17 +35,23 @@ def pack(registry: Registry, store: DeltaStore, league: League, version: int, no
         days_ahead: of coming games, after today.
 
     Raises:
-        ServiceError: not_found, failed (its files are not what was registered).
+        ServiceError: not_found, failed (its files are not what was registered), invalid (imported, without what serving
+            needs).
         StoreError: a table cannot be read.
     """
     model = registry.get(league.name, version)
+    if not model.deployable:
+        raise ServiceError(
+            "invalid",
+            f"{model.name} cannot be deployed: it was imported without a model.onnx or without the names of its features."
+            " Train it again here, or import it with both",
+        )
     folder = registry.artefacts(league.name, version)
-    held_out = pd.read_parquet(folder / HELD_OUT, columns=["probability", "home_win"])
     bundle = Bundle(
         league=league.name, version=version, learner=model.learner, digest=model.digest, features=model.features,
         time_zone=league.time_zone, teams=team_names(league), base_rate=base_rate(store, league),
         ratings=latest_ratings(store, league), home_advantage=league.elo.home_advantage,
-        reliability=_reliability(held_out), made_at=now,
+        reliability=_reliability(folder) if HELD_OUT in model.artefacts else (), made_at=now,
     )  # fmt: skip
     return Packed(bundle, (folder / ONNX).read_bytes(), coming_fixtures(store, league, now, days_ahead))
 
@@ -87,7 +95,8 @@ def coming_fixtures(store: DeltaStore, league: League, now: datetime, days_ahead
     return Fixtures(league=league.name, made_at=now, first_day=today, last_day=last, fixtures=tuple(fixtures))
 
 
-def _reliability(held_out: pd.DataFrame) -> tuple[ReliabilityBin, ...]:
+def _reliability(folder: Path) -> tuple[ReliabilityBin, ...]:
+    held_out = pd.read_parquet(folder / HELD_OUT, columns=["probability", "home_win"])
     if held_out.empty:
         raise ModelError("the version has no held-out games; train it again")
     rows = reliability(held_out["probability"], held_out["home_win"].astype("float64"))

@@ -6,8 +6,7 @@ has variants: one model version each, loaded whole, with a share of the traffic.
 - **States.** creating -> in_service | failed; in_service -> updating -> in_service; removing -> gone (`describe` raises
   not_found). `stopped`: what stands would serve, but nobody answers at the moment (no server runs, no instance is up);
   in_service -> stopped -> in_service. A change that fails in the middle leaves the last good state serving, so the
-  endpoint is in_service again and `refused` tells why the change was not taken. `failed` is only an endpoint that never
-  served.
+  endpoint is in_service again. `failed` is only an endpoint that never served.
 - **Traffic** is {version: percent}, integers from 0 to 100 that sum to 100. Providers translate: SageMaker's relative
   weights, Vertex AI's percents by deployed-model id, Azure ML's percents by deployment name. A variant at 0 stays loaded
   and can be pinned, so that going back to it is one change of traffic; one that `traffic` does not name goes to 0. Which
@@ -81,7 +80,7 @@ class Endpoint(Strict):
         workers: how many processes or instances answer now; 0 when stopped.
         address: where to ask, or None when nobody answers.
         fixtures_made_at: when the features of the coming games were made; None without any.
-        refused: why the last change that was not taken was not taken; None after one that was.
+        refused: why the serving side does not take what it is asked for at this moment; None if it does.
     """
 
     endpoint: str

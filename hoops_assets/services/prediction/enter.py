@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.prediction.contract import Endpoint, PredictionService
 from hoops_assets.services.prediction.gate import Finding, Gate, Inspection
 from hoops_assets.services.prediction.rollout import Decision, Rollout
-from hoops_assets.services.prediction.trial import Serving, serving, trial
+from hoops_assets.services.prediction.trial import TRIAL_FROM, Serving, serving, trial
 from hoops_assets.services.registry.contract import ModelVersion, Registry
 from hoops_assets.store import deployments
 from hoops_assets.store.delta import DeltaStore
@@ -48,14 +49,18 @@ class Entered:
 
 
 class Entrance:
-    """Lets versions of one league in."""
+    """Lets versions of one league in.
+
+    Args:
+        now: aware; from when on the forecasts of a new canary count.
+    """
 
     def __init__(
         self, league: League, registry: Registry, store: DeltaStore, record: Record, prediction: PredictionService,
-        rollout: Rollout, rule: Rule = DEFAULT,
+        rollout: Rollout, now: datetime, rule: Rule = DEFAULT,
     ) -> None:  # fmt: skip
         self._league, self._registry, self._store, self._record = league, registry, store, record
-        self._prediction, self._rollout, self._rule = prediction, rollout, rule
+        self._prediction, self._rollout, self._rule, self._now = prediction, rollout, rule, now
 
     def enter(
         self, *, version: int | None, share: int, data_checks: Mapping[str, bool | None], decision: Decision
@@ -145,8 +150,10 @@ class Entrance:
             reason = (
                 f"version {model.version} passed the gate and is tried with {share} % of the traffic beside {champion}"
             )
-        endpoint = self._rollout.serve(traffic, replace(decision, reason=reason, evidence=gate.evidence()))
-        return Entered(model.version, model.learner, gate, reason, _sentence(gate.outlook, self._rule), endpoint)
+        evidence = {TRIAL_FROM: self._now.isoformat(), **gate.evidence()}
+        endpoint = self._rollout.serve(traffic, replace(decision, reason=reason, evidence=evidence))
+        outlook = _sentence(gate.outlook, self._rule) if champion is not None else ""
+        return Entered(model.version, model.learner, gate, reason, outlook, endpoint)
 
     def _first_questions(self, model: ModelVersion) -> Finding:
         folder = self._registry.artefacts(model.league, model.version)

@@ -86,11 +86,11 @@ class LocalPrediction:
             wanted = check_traffic(traffic, [*folders, bundle.version])
             folder = files.bundle_folder(self._home, bundle)
             place = f"{folder.parent.name}/{folder.name}"
-            self._write(folder, packed, in_use=place in folders.values())
+            mended = self._write(folder, packed)
             known = self._fixtures(endpoint)
             if known is None or known.made_at < packed.fixtures.made_at:
                 files.write_fixtures(files.endpoint_folder(self._home, endpoint), packed.fixtures)
-            return self._change(endpoint, state, {**folders, bundle.version: place}, wanted)
+            return self._change(endpoint, state, {**folders, bundle.version: place}, wanted, reload=mended)
 
     def set_traffic(self, endpoint: str, traffic: Traffic) -> Endpoint:
         """See the contract."""
@@ -161,13 +161,11 @@ class LocalPrediction:
         """See the contract."""
         with self._changing(endpoint):
             state = self._state(endpoint)
-            if state is None:
-                return
             if version is None:
                 self._remove_endpoint(endpoint)
                 return
             folders = self._folders(state)
-            if version not in folders:
+            if state is None or version not in folders:
                 return
             traffic = {one.version: one.traffic for one in state.variants}
             if traffic.pop(version):
@@ -194,23 +192,25 @@ class LocalPrediction:
         return run_batch(self, version, rows)
 
     def _change(
-        self, endpoint: str, former: EndpointState | None, folders: dict[int, str], traffic: dict[int, int]
-    ) -> Endpoint:
+        self, endpoint: str, former: EndpointState | None, folders: dict[int, str], traffic: dict[int, int], *,
+        reload: bool = False,
+    ) -> Endpoint:  # fmt: skip
         # The order decides who hears which variant: those that stand keep their places, a new one comes last.
         variants = tuple(
             files.Variant(version=version, bundle=place, traffic=traffic[version]) for version, place in folders.items()
         )
-        if former is not None and former.variants == variants:
-            state = former
-        else:
-            folder = files.endpoint_folder(self._home, endpoint)
-            for one in variants:
+        if former is not None and former.variants == variants and not reload:
+            return self._confirmed(endpoint, former, former)
+        folder = files.endpoint_folder(self._home, endpoint)
+        loaded = set(self._folders(former).values()) if running_server(self._home) else set()
+        for one in variants:
+            if one.bundle not in loaded or reload:
                 prove(folder / one.bundle, one)
-            state = EndpointState(
-                endpoint=endpoint, league=endpoint, revision=former.revision + 1 if former else 1, variants=variants,
-                changed_at=datetime.now(UTC),
-            )  # fmt: skip
-            files.write_endpoint(folder, state)
+        state = EndpointState(
+            endpoint=endpoint, league=endpoint, revision=former.revision + 1 if former else 1, variants=variants,
+            changed_at=datetime.now(UTC),
+        )  # fmt: skip
+        files.write_endpoint(folder, state)
         return self._confirmed(endpoint, state, former)
 
     def _confirmed(self, endpoint: str, state: EndpointState, former: EndpointState | None) -> Endpoint:
@@ -254,18 +254,21 @@ class LocalPrediction:
                 return None
             time.sleep(_EVERY)
 
-    def _write(self, folder: Path, packed: Packed, in_use: bool) -> None:
-        """Writes the bundle; one that is damaged and not in use is written anew."""
+    def _write(self, folder: Path, packed: Packed) -> bool:
+        """Writes the bundle; returns whether one that had been damaged was written anew."""
         variant = files.Variant(version=packed.version, bundle=".", traffic=0)
+        damaged = False
+        if folder.exists():
+            try:
+                prove(folder, variant)
+            except ServiceError:
+                damaged = True
+                shutil.rmtree(folder)
         try:
-            if folder.exists() and not in_use:
-                try:
-                    prove(folder, variant)
-                except ServiceError:
-                    shutil.rmtree(folder)
             files.write_bundle(folder, packed.bundle, packed.onnx)
         except ModelError as error:
             raise ServiceError("failed", str(error)) from error
+        return damaged
 
     def _remove_endpoint(self, endpoint: str) -> None:
         folder = files.endpoint_folder(self._home, endpoint)
@@ -288,8 +291,7 @@ class LocalPrediction:
         return Endpoint(
             endpoint=endpoint, status=status, revision=state.revision, workers=0,
             variants=tuple(
-                Variant(version=one.version, digest=_digest(folder / one.bundle)[:12], traffic=one.traffic)
-                for one in sorted(state.variants, key=lambda one: one.version)
+                _variant(folder / one.bundle, one) for one in sorted(state.variants, key=lambda one: one.version)
             ),
             fixtures_made_at=fixtures.made_at if fixtures else None, refused=refused,
         )  # fmt: skip
@@ -324,8 +326,13 @@ class LocalPrediction:
     @contextmanager
     def _changing(self, endpoint: str) -> Iterator[None]:
         self._state(endpoint)
-        with atomic.locked(files.serving_root(self._home) / f".{endpoint}.lock"):
-            yield
+        try:
+            with atomic.locked(files.serving_root(self._home) / f".{endpoint}.lock"):
+                yield
+        except OSError as error:
+            raise ServiceError(
+                "failed", f"{files.serving_root(self._home)} cannot be written: {error}; what served before serves on"
+            ) from error
 
 
 def prove(folder: Path, variant: files.Variant) -> None:
@@ -336,11 +343,13 @@ def prove(folder: Path, variant: files.Variant) -> None:
         raise ServiceError("failed", str(error)) from error
 
 
-def _digest(folder: Path) -> str:
+def _variant(folder: Path, variant: files.Variant) -> Variant:
+    """A variant that nobody serves at the moment, loaded here to see whether it could."""
     try:
-        return files.read_bundle(folder).digest
+        bundle = LoadedVariant.load(folder, variant, None).bundle
     except ModelError as error:
-        raise ServiceError("failed", str(error)) from error
+        return Variant(version=variant.version, digest="", traffic=variant.traffic, broken=str(error))
+    return Variant(version=variant.version, digest=bundle.digest[:12], traffic=variant.traffic)
 
 
 def questions(league: str, asked: Sequence[Game] | pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -382,9 +391,10 @@ def _as_told(endpoint: str, server: RunningServer, told: Mapping[str, Any], stat
     )  # fmt: skip
 
 
-def _asked(state: EndpointState) -> dict[int, int]:
-    return {one.version: one.traffic for one in state.variants}
+def _asked(state: EndpointState) -> set[tuple[int, str, int]]:
+    """(version, digest, percent) of every variant; a bundle's folder is named VERSION-DIGEST."""
+    return {(one.version, one.bundle.rpartition("-")[2], one.traffic) for one in state.variants}
 
 
-def _served(endpoint: Endpoint) -> dict[int, int]:
-    return {one.version: one.traffic for one in endpoint.variants if not one.broken}
+def _served(endpoint: Endpoint) -> set[tuple[int, str, int]]:
+    return {(one.version, one.digest, one.traffic) for one in endpoint.variants if not one.broken}

@@ -52,16 +52,19 @@ class Rollout:
     Args:
         pack: makes what is deployed of a version's number; asked only for versions that are not deployed yet.
         lock: a file; one process at a time changes what serves.
+        tell: gets all rows of the league, oldest first, after one was appended.
     """
 
     def __init__(
-        self, league: str, prediction: PredictionService, record: Record, pack: Callable[[int], Packed], lock: Path
-    ) -> None:
+        self, league: str, prediction: PredictionService, record: Record, pack: Callable[[int], Packed], lock: Path,
+        tell: Callable[[list[Deployment]], None] = lambda rows: None,
+    ) -> None:  # fmt: skip
         self.league = league
         self._prediction = prediction
         self._record = record
         self._pack = pack
         self._lock = lock
+        self._tell = tell
 
     def describe(self) -> Endpoint | None:
         """What really serves; None before the first deployment."""
@@ -150,7 +153,8 @@ class Rollout:
         recorded = deployments.current(self._record, self.league)
         before = found.traffic if found else {}
         self._refuse_rolled_back(set(traffic) - set(before), decision)
-        endpoint = found if found and before == traffic else self._change(found, traffic)
+        whole = found is not None and not any(one.broken for one in found.variants if one.traffic)
+        endpoint = found if found and whole and before == traffic else self._change(found, traffic)
         fault_point("rollout.before_record")
         if action is not None:
             self._append(action, about, traffic, decision)
@@ -164,7 +168,7 @@ class Rollout:
         return endpoint
 
     def _change(self, found: Endpoint | None, traffic: dict[int, int]) -> Endpoint:
-        stand = {one.version for one in found.variants} if found else set()
+        stand = {one.version for one in found.variants if not one.broken} if found else set()
         missing = sorted(set(traffic) - stand)
         now = found.traffic if found else {}
         for version in missing[:-1]:
@@ -224,6 +228,7 @@ class Rollout:
                 launched_from=decision.launched_from, evidence=decision.evidence, run_id=decision.run_id,
             ),
         )  # fmt: skip
+        self._tell(deployments.history(self._record, self.league))
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -23,6 +23,9 @@ from hoops_assets.store import deployments
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 
+TRIAL_FROM = "trial_from"
+"""Where a deployment's evidence says from when on forecasts count, which is not `at` if the clock is a pretended one."""
+
 PAIRS = ["game_id", "day", "champion", "canary", "home_win", "gain"]
 
 
@@ -33,7 +36,7 @@ class Serving:
     Attributes:
         champion: the version that serves, alone or beside a canary; None if nothing does.
         canary: the version on trial, or None. share: its percent of the traffic.
-        since: when the canary came; aware, UTC.
+        since: from when on the canary's forecasts count; aware.
     """
 
     champion: int | None = None
@@ -55,7 +58,8 @@ def serving(record: Record, league: str) -> Serving:
     came: dict[int, tuple[int, datetime]] = {}
     before: set[int] = set()
     for number, row in enumerate(rows):
-        came |= dict.fromkeys(set(row.traffic) - before, (number, row.at))
+        began = datetime.fromisoformat(row.evidence[TRIAL_FROM]) if TRIAL_FROM in row.evidence else row.at
+        came |= dict.fromkeys(set(row.traffic) - before, (number, began))
         before = set(row.traffic)
     newest_first = sorted(now, key=lambda version: (came[version][0], version), reverse=True)
     if len(newest_first) == 1:

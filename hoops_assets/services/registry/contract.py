@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -125,6 +126,21 @@ class ChallengerEvent(Strict):
     version: int
     named_by: str
     evidence: dict[str, JsonValue]
+
+
+@dataclass
+class MirrorReport:
+    """What a repair did.
+
+    Attributes:
+        added: our numbers of the versions that were missing and now are there.
+        present: how many were there already.
+        problem: why it stopped, or None; the next repair goes on from there.
+    """
+
+    added: list[int] = field(default_factory=list)
+    present: int = 0
+    problem: str | None = None
 
 
 class Registry(Protocol):

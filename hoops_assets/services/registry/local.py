@@ -8,12 +8,13 @@ What belongs here: the local provider of the registry contract. ROOT/LEAGUE/NNNN
     model.skops model.onnx metrics.json held_out.parquet spec.json   as the training job wrote them
 
 A version is built under a temporary name and gets its number by one rename, under a lock: it is whole or not there.
-ROOT/LEAGUE/challengers.json holds the challenger events.
+ROOT/LEAGUE/challengers.json holds the challenger events; ROOT/LEAGUE/forecasts.npz may be deleted (services/lineage).
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import hashlib
 import json
 import shutil
@@ -28,8 +29,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from hoops_assets.errors import ModelError
+from hoops_assets.errors import ModelError, StoreError
 from hoops_assets.services.errors import ServiceError
+from hoops_assets.services.lineage.forecasts import read_forecasts
 from hoops_assets.services.registry.contract import (
     IMPORTED,
     ChallengerEvent,
@@ -82,11 +84,15 @@ class LocalRegistry:
             atomic.write_text(temporary / MLMODEL, _mlmodel(trained))
             manifest = _manifest(source, trained)
             atomic.write_text(temporary / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
-            return self._commit(
+            version = self._commit(
                 league, trained.digest, temporary, lambda number: _version(trained, number, parity, temporary)
             )
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        # Which hyper-parameters did best is then answered at once; another version's damage is told by whoever asks.
+        with contextlib.suppress(StoreError):
+            read_forecasts(self.root, league)
+        return version
 
     def adopt(
         self, league: str, digest: str, files: Mapping[str, bytes], describe: Callable[[int, Path], ModelVersion]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
-from hoops_assets.services.registry.contract import ModelVersion, Registry
+from hoops_assets.services.registry.contract import MirrorReport, ModelVersion, Registry
 from hoops_assets.services.training.contract import artefact_folder
 from hoops_assets.store import atomic
 from hoops_assets.store.faults import fault_point
@@ -36,21 +35,6 @@ ALIAS = "challenger"
 _DIGEST = "hoops.digest"
 _VERSION = "hoops.version"
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class MirrorReport:
-    """What a repair did.
-
-    Attributes:
-        added: our numbers of the versions that were missing and now are there.
-        present: how many were there already.
-        problem: why it stopped, or None; the next repair goes on from there.
-    """
-
-    added: list[int] = field(default_factory=list)
-    present: int = 0
-    problem: str | None = None
 
 
 class MlflowMirror:

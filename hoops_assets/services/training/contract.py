@@ -186,7 +186,8 @@ class TrainingService(Protocol):
         """The model of a succeeded job.
 
         Raises:
-            ServiceError: not_found; conflict (not finished, or cancelled); failed or timed_out with the reason.
+            ServiceError: not_found; conflict (not finished, or cancelled); failed or timed_out with the reason; quota or
+                throttled if the job failed for want of capacity, or by the provider's own fault.
         """
         ...
 
@@ -196,10 +197,18 @@ class TrainingService(Protocol):
 
 
 def train(service: TrainingService, job: TrainingJob, frame: pd.DataFrame, *, every: float = 1.0) -> TrainedModel:
-    """Submits, waits, and returns the model; raises as `submit` and `result` do. `every`: seconds between polls."""
+    """Submits, waits, and returns the model; raises as `submit` and `result` do. `every`: seconds between polls.
+
+    An interruption (Ctrl-C, a run that Dagster ends) cancels the job; a killed process leaves it to whoever asks next.
+    """
     name = service.submit(job, frame)
-    while not service.poll(name).finished:
-        time.sleep(every)
+    try:
+        while not service.poll(name).finished:
+            time.sleep(every)
+    except BaseException as interruption:
+        if not isinstance(interruption, Exception):
+            service.cancel(name)
+        raise
     return service.result(name)
 
 

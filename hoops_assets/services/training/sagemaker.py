@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from hoops_assets.clouds.aws import Aws, tags
-from hoops_assets.services.aws import asked, unpack
+from hoops_assets.services.aws import asked, kind_of_reason, unpack
 from hoops_assets.services.errors import ErrorKind, ServiceError
 from hoops_assets.services.training.contract import JobState, TrainedModel, TrainingJob, check_frame
 from hoops_assets.store import atomic
@@ -39,12 +39,6 @@ _VISIBLE_WITHIN = 60.0
 _STOPPED_WITHIN = 600.0
 _SPOT_PATIENCE = 3600
 _TIMED_OUT = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded", "MaxPendingTimeExceeded")
-_REASONS: dict[str, ErrorKind] = {
-    "CapacityError": "quota",
-    "ResourceLimitExceeded": "quota",
-    "InternalServerError": "throttled",
-}
-"""Beginnings of a failure reason that tell of AWS and not of the job: the same job may succeed later."""
 
 
 class SageMakerTraining:
@@ -229,9 +223,7 @@ class SageMakerTraining:
             return told
         if time.monotonic() - self._submitted.get(name, -_VISIBLE_WITHIN) < _VISIBLE_WITHIN:
             return {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting"}
-        raise ServiceError(
-            "not_found", f"no training job {name} in {self._aws.settings.region}; submit it first"
-        )
+        raise ServiceError("not_found", f"no training job {name} in {self._aws.settings.region}; submit it first")
 
     def _job(self, name: str, told: dict[str, Any]) -> TrainingJob:
         given = told["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
@@ -278,9 +270,7 @@ def _reason(told: dict[str, Any]) -> str:
 
 
 def _kind(told: dict[str, Any]) -> ErrorKind:
-    if told["SecondaryStatus"] in _TIMED_OUT:
-        return "timed_out"
-    return next((kind for start, kind in _REASONS.items() if _reason(told).startswith(start)), "failed")
+    return "timed_out" if told["SecondaryStatus"] in _TIMED_OUT else kind_of_reason(_reason(told))
 
 
 def _damaged(model: Path) -> str:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import great_expectations as gx
@@ -106,7 +106,7 @@ def build_data_docs(
         ]
         context.build_data_docs(site_names=[_SITE])
         _tidy(temporary)
-        build = folder / f"{at:%Y%m%dT%H%M%S%f}"
+        build = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"  # never twice the same, also when `at` is pretended
         commit_folder(temporary, build)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -197,5 +197,6 @@ def _row(docs: TableDocs, build: Path) -> str:
 
 
 def _told(failed: Finding) -> str:
-    where = f" on {failed.days[0]} to {failed.days[-1]}" if failed.days else ""
-    return f"{failed.name}: {f'{failed.unexpected} rows' if failed.unexpected else failed.observed}{where}"
+    days = sorted({failed.days[0], failed.days[-1]}) if failed.days else []
+    where = " on " + " to ".join(map(str, days)) if days else ""
+    return f"{failed.name}: {f'rows {failed.unexpected}' if failed.unexpected else failed.observed}{where}"

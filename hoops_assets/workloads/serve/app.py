@@ -49,6 +49,8 @@ OPEN = frozenset({"/ping", "/healthz", "/readyz"})
 """Routes that need no key: whoever keeps a server alive asks them, and they tell nothing."""
 
 PIN = (b"x-hoops-variant", b"x-amzn-sagemaker-target-variant")
+_PINS = frozenset(PIN)
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 CUSTOMER = b"x-hoops-customer"
 """Who asks, where a platform in front has authenticated the request; ignored elsewhere."""
 
@@ -170,19 +172,21 @@ class Server:
         """Who asks. Raises Refused 401."""
         given = headers.get(b"authorization")
         if given is not None:
+            if given[:7] == b"Bearer ":
+                return self.keys.caller(given[7:])
             kind, _, rest = given.partition(b" ")
             if kind[:6].lower() == b"bearer":
-                return self.keys.caller(rest.decode("latin-1").strip())
+                return self.keys.caller(rest.strip())
             if kind.lower() == b"basic":  # browsers: any user, the key as password
                 try:
-                    return self.keys.caller(base64.b64decode(rest, validate=True).decode().partition(":")[2])
-                except (binascii.Error, UnicodeDecodeError):
-                    return self.keys.caller("")
+                    return self.keys.caller(base64.b64decode(rest, validate=True).partition(b":")[2])
+                except binascii.Error:
+                    return self.keys.caller(b"")
             if not self.config.authenticated_by:
-                return self.keys.caller("")
+                return self.keys.caller(b"")
         key = headers.get(b"x-api-key")
         if key is not None:
-            return self.keys.caller(key.decode("latin-1"))
+            return self.keys.caller(key)
         caller = self.keys.caller(None)
         if self.config.authenticated_by and CUSTOMER in headers:
             return self._vouched_for(headers[CUSTOMER][:80])
@@ -240,13 +244,9 @@ class Server:
             text: its forecasts as JSON, joined by commas.
             started: of time.perf_counter.
         """
-        body = (
-            f'{{"league":{endpoint.league_json},"revision":{endpoint.revision},'
-            f'"request_id":"{self._run}-{next(self._ids):x}","logged":true,"predictions":[{text}]}}'
-        )
-        line = (
-            f'{{"at":{time.time():.6f},"customer":{caller.name_json},"traffic":{endpoint.traffic_json},"answer":{body}}}\n'
-        ).encode()
+        number = next(self._ids)
+        body = f'{endpoint.head}{self._run}-{number:x}","logged":true,"predictions":[{text}]}}'
+        line = f'{{"at":{time.time():.6f},"customer":{caller.name_json}{endpoint.log_head}{body}}}\n'.encode()
         if not self.log.append(line) and not await self.log.append_or_wait(line):
             body = body.replace('"logged":true', '"logged":false', 1)
         seconds = time.perf_counter() - started
@@ -333,54 +333,75 @@ class Front:
         self._server, self._inner, self._hot = server, inner, frozenset(hot)
         routes = {server.config.health_route} if server.config.health_route else set()
         self._open = OPEN | routes
+        self._most = server.config.max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
         started = time.perf_counter()
-        server, path = self._server, scope["path"]
-        is_hot = path in self._hot and scope["method"] == "POST"
-        kind = _JSON_HEADER
+        path, method = scope["path"], scope["method"]
+        is_hot = path in self._hot and method == "POST"
+        extra: tuple[tuple[bytes, bytes], ...] = ()
+        kind, status = _JSON_HEADER, 200
         try:
             headers: Headers = dict(scope["headers"])
-            if path not in self._open:
-                caller = server.caller(headers)
-                caller.take()
-                scope["hoops.caller"] = caller
+            if is_hot:
+                content = await self._answer(path, headers, receive, started)
+                if content[:1] != b"{":
+                    kind = _CSV_HEADER
             else:
-                caller = None
-            if scope["method"] in {"POST", "PUT", "PATCH"}:
-                _check_length(headers, server.config.max_body)
-                is_csv = _check_type(headers, path)
-                if is_csv and caller is not None:
-                    body = await _whole_body(receive, server.config.max_body)
-                    content = await server.predict_csv(body, caller, headers, started)
-                    kind = _CSV_HEADER if not content.startswith(b"{") else _JSON_HEADER
-                    await _respond(send, 200, content, kind)
-                    server.metrics.responded(path, 200)
-                    return
-            if not is_hot or caller is None:
                 scope["hoops.started"] = started
-                await self._inner(scope, _limited(receive, server.config.max_body), self._counted(send, scope))
+                if path not in self._open:
+                    self._admit(scope, headers, path, method)
+                await self._inner(scope, receive, self._counted(send, scope))
                 return
-            body = await _whole_body(receive, server.config.max_body)
-            ask = _read_ask(body)
-            content = await server.predict(ask, caller, headers, started)
-            status = 200
-            extra: tuple[tuple[bytes, bytes], ...] = ()
         except _Gone:
             return
         except Exception as error:
+            if scope.get("hoops.responded"):  # by FastAPI; it cannot be taken back
+                _tell(f"{path}: {type(error).__name__}: {error}")
+                return
             refused = _as_refused(error)
-            status, content = refused.status, refused.body()
+            status, content, kind = refused.status, refused.body(), _JSON_HEADER
             extra = tuple((name.encode(), value.encode()) for name, value in refused.headers.items())
-        await _respond(send, status, content, kind, extra)
-        server.metrics.responded(path if is_hot or status < 400 else "refused", status)
+        told = [kind, (b"content-length", b"%d" % len(content)), *extra]
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": content})
+        self._server.metrics.responded(path if is_hot else "refused", status)
+
+    async def _answer(self, path: str, headers: Headers, receive: Receive, started: float) -> bytes:
+        """The short way. Raises Refused, ValidationError, _Gone."""
+        server, most = self._server, self._most
+        caller = server.caller(headers)
+        caller.take()
+        _check_length(headers, most)
+        is_csv = _check_type(headers, path)
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Gone
+        body = await _whole_body(message, receive, most) if message["more_body"] else message["body"]
+        if is_csv:
+            return await server.predict_csv(body, caller, headers, started)
+        ask = _read_ask(body)
+        endpoint = server.endpoints.now.get(ask.league) or server.endpoint(ask.league)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        pinned = None if _PINS.isdisjoint(headers) else server.pinned(endpoint, headers, caller)
+        text, served = endpoint.answer(ask, caller.seed, pinned)
+        return await server.finish(endpoint, caller, text, served, started)
+
+    def _admit(self, scope: Scope, headers: Headers, path: str, method: str) -> None:
+        """The checks of the short way, for what FastAPI answers. Raises Refused."""
+        caller = self._server.caller(headers)
+        caller.take()
+        scope["hoops.caller"] = caller
+        if method in _WITH_BODY:
+            _check_length(headers, self._most)
+            _check_type(headers, path)
 
     def _counted(self, send: Send, scope: Scope) -> Send:
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope["hoops.responded"] = True
                 route = getattr(scope.get("route"), "path", "unknown")
                 self._server.metrics.responded(route, message["status"])
             await send(message)
@@ -420,39 +441,21 @@ def _too_large(most: int) -> Refused:
     )
 
 
-async def _whole_body(receive: Receive, most: int) -> bytes:
-    message = await receive()
-    if message["type"] != "http.request":
-        raise _Gone
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        return body
-    parts, size = [body], len(body)
+async def _whole_body(message: Message, receive: Receive, most: int) -> bytes:
+    """The body whose first part has come. Raises Refused, _Gone."""
+    parts: list[bytes] = [message["body"]]
+    size = len(parts[0])
     while message.get("more_body", False):
+        if size > most:
+            raise _too_large(most)
         message = await receive()
         if message["type"] != "http.request":
             raise _Gone
-        part = message.get("body", b"")
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > most:
+        raise _too_large(most)
     return b"".join(parts)
-
-
-def _limited(receive: Receive, most: int) -> Receive:
-    size = 0
-
-    async def limited() -> Message:
-        nonlocal size
-        message = await receive()
-        if message["type"] == "http.request":
-            size += len(message.get("body", b""))
-            if size > most:
-                raise _too_large(most)
-        return message
-
-    return limited
 
 
 def _as_refused(error: Exception) -> Refused:
@@ -462,14 +465,6 @@ def _as_refused(error: Exception) -> Refused:
         return invalid(error.errors(include_url=False, include_input=False, include_context=False))
     _tell(f"{type(error).__name__}: {error}")
     return Refused(500, "internal", "the server failed; its log tells why")
-
-
-async def _respond(
-    send: Send, status: int, content: bytes, kind: tuple[bytes, bytes], extra: tuple[tuple[bytes, bytes], ...] = ()
-) -> None:
-    headers = [kind, (b"content-length", str(len(content)).encode()), *extra]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
 
 
 # -- FastAPI ----------------------------------------------------------------------------------------------------------

@@ -241,8 +241,9 @@ class LoadedEndpoint:
             variant for variant, told in zip(self.variants, state.variants, strict=True) for _ in range(told.traffic)
         ]
         traffic = {str(told.version): told.traffic for told in state.variants if told.traffic}
-        self.traffic_json = json.dumps(traffic, separators=(",", ":"))
-        self.league_json = json.dumps(state.league)
+        # What every answer of this endpoint begins with, and what stands before it in the log.
+        self.head = f'{{"league":{json.dumps(state.league)},"revision":{state.revision},"request_id":"'
+        self.log_head = f',"traffic":{json.dumps(traffic, separators=(",", ":"))},"answer":'
         self._teams: dict[str, str] = {}
         for variant in reversed(self.variants):
             self._teams.update({name.casefold(): code for name, code in variant.bundle.teams.items()})

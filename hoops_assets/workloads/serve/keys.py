@@ -189,7 +189,7 @@ class KeyRing:
 
     def __init__(self, keys: tuple[Key, ...], vouched: str | None) -> None:
         self._vouched = Caller(vouched, is_admin=True) if vouched else None
-        self._callers: dict[str, Caller] = {}
+        self._callers: dict[bytes, Caller] = {}
         self.replace(keys)
 
     def __len__(self) -> int:
@@ -205,9 +205,9 @@ class KeyRing:
                 key.customer, is_admin="admin" in key.scopes, hashed=bytes.fromhex(key.sha256), rate=key.rate,
                 expires=key.expires_at.timestamp() if key.expires_at else None,
             )  # fmt: skip
-            if (before := self._callers.get(key.id)) is not None:
+            if (before := self._callers.get(key.id.encode())) is not None:
                 caller.inherit(before)
-            callers[key.id] = caller
+            callers[key.id.encode()] = caller
         if (own := self._callers.get(OWN)) is not None:
             callers[OWN] = own
         self._callers = callers
@@ -219,9 +219,9 @@ class KeyRing:
             **self._callers,
             OWN: Caller("operator", is_admin=True, hashed=hashlib.sha256(secret.encode()).digest()),
         }
-        return f"hoops_{OWN}_{secret}"
+        return f"hoops_{OWN.decode()}_{secret}"
 
-    def caller(self, given: str | None) -> Caller:
+    def caller(self, given: bytes | None) -> Caller:
         """Who asks.
 
         Args:
@@ -234,18 +234,18 @@ class KeyRing:
             if self._vouched is not None:
                 return self._vouched
             raise _unauthorised("no key; send it as `Authorization: Bearer KEY`")
-        prefix, _, rest = given.partition("_")
-        number, _, secret = rest.partition("_")
+        prefix, _, rest = given.partition(b"_")
+        number, _, secret = rest.partition(b"_")
         caller = self._callers.get(number)
-        same = hmac.compare_digest(hashlib.sha256(secret.encode()).digest(), caller.hashed if caller else bytes(32))
-        if not same or caller is None or prefix != "hoops":
+        same = hmac.compare_digest(hashlib.sha256(secret).digest(), caller.hashed if caller else bytes(32))
+        if not same or caller is None or prefix != b"hoops":
             raise _unauthorised("the key is not known here, or it was revoked")
         if caller.expires is not None and time.time() >= caller.expires:
             raise _unauthorised("the key has expired; ask for another")
         return caller
 
 
-OWN = "own"
+OWN = b"own"
 
 
 def _unauthorised(message: str) -> Refused:

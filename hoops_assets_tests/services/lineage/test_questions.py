@@ -19,6 +19,7 @@ from hoops_assets.services.lineage.best import ask_best
 from hoops_assets.services.lineage.games import parse_filter
 from hoops_assets.services.lineage.questions import Places, ask_code, ask_data, ask_served, bounds_of
 from hoops_assets.store import deployments
+from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets_tests.services.lineage.home import CUSTOMER, LEAGUE, SERVED_ON, Home, make_home, results
 
@@ -85,8 +86,6 @@ def test_a_stage_that_was_never_played_is_not_answered_with_no(made: Home) -> No
 
 
 def test_games_played_after_the_training_set_was_made_are_in_no_split(made: Home, tmp_path: Path) -> None:
-    from hoops_assets.store.delta import DeltaStore
-
     later = made.games.tail(4).assign(day=date(2026, 5, 25), game_id=[f"2026-05-25.{a}.X" for a in "ABCD"])
     DeltaStore(str(tmp_path)).overwrite(LEAGUE, "results", results(later))
     places = Places(made.places.home, str(tmp_path), made.places.record)
@@ -122,7 +121,14 @@ def test_a_filter_that_is_not_understood_is_told(made: Home, games: str, said: s
 
 def test_a_filter_cannot_smuggle_a_query() -> None:
     league = {"name": "sim", "teams": {"A": {"name": "O'Hara"}}}
-    assert parse_filter("stage=\"x' OR 'a'='a\"", league).sql == "stage = 'x'' or ''a''=''a'"
+    assert parse_filter("stage=\"x' OR 'a'='a\"", lambda: league).sql == "lower(stage) IN ('x'' or ''a''=''a')"
+
+
+@pytest.mark.parametrize("stored_as", ["Playoffs", "playoff", "PLAYOFFS"])
+def test_a_stage_is_found_as_the_source_spells_it(made: Home, tmp_path: Path, stored_as: str) -> None:
+    DeltaStore(str(tmp_path)).overwrite(LEAGUE, "results", results(made.games.head(3).assign(stage=stored_as)))
+    places = Places(made.places.home, str(tmp_path), made.places.record)
+    assert ask_data(places, f"{LEAGUE}/1", "stage=Playoffs").games == 3
 
 
 # -- models -----------------------------------------------------------------------------------------------------------

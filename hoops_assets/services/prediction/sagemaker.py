@@ -1,0 +1,640 @@
+"""Forecasts on Amazon SageMaker: real-time endpoints with variants.
+
+What belongs here: the provider of the prediction contract for endpoints; its batches are in `sagemaker_batches`. A variant
+is named by its version, its model by version and digest, so that SageMaker's own description tells what serves. What it
+reads stands under s3://BUCKET/PREFIX/LEAGUE/endpoint/:
+
+    bundles/VERSION-DIGEST/model.tar.gz   the container's bundle
+    bundle.json                           of the last version deployed: the names of the teams
+    fixtures.json                         the features of the coming games, renewed daily
+
+and, kept when the endpoint is removed, what was asked and answered under LEAGUE/capture/.
+
+Games are looked up here and asked as rows, so that renewing the fixtures touches no container. The traffic is the
+variants' weights, of sum 100. The revision is the moment of SageMaker's last change in milliseconds. A refused change
+leaves nothing: configurations and models that nothing uses are deleted after every change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import re
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hoops_assets.clouds.aws import Aws, dashed, tags
+from hoops_assets.services.aws import archive_of, asked, kind_of_reason, refusal_of
+from hoops_assets.services.errors import ServiceError
+from hoops_assets.services.lineage.sagemaker import SageMakerLineage
+from hoops_assets.services.prediction.contract import (
+    Answer,
+    BatchState,
+    Endpoint,
+    EndpointStatus,
+    Game,
+    Packed,
+    Traffic,
+    Variant,
+    check_traffic,
+    run_batch,
+)
+from hoops_assets.services.prediction.sagemaker_batches import SageMakerBatches
+from hoops_assets.services.registry.contract import ModelVersion, Registry
+from hoops_assets.workloads.serve import bundle as files
+from hoops_assets.workloads.serve.api import Refused
+from hoops_assets.workloads.serve.bundle import Bundle, Fixtures
+from hoops_assets.workloads.serve.endpoint import LoadedEndpoint, LoadedVariant, container_state
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 1800.0
+"""Seconds within which SageMaker has made a change."""
+
+ROWS = 5000
+"""Rows in one question."""
+
+LOG_GROUP = "/aws/sagemaker/Endpoints/"
+_STATUS: dict[str, EndpointStatus] = {
+    "Creating": "creating", "Updating": "updating", "SystemUpdating": "updating", "RollingBack": "updating",
+    "InService": "in_service", "OutOfService": "stopped", "Failed": "failed", "UpdateRollbackFailed": "in_service",
+    "Deleting": "removing",
+}  # fmt: skip
+_MOVING = ("creating", "updating", "removing")
+_LEAGUE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TARGET_PER_INSTANCE = 1000.0
+"""Invocations a minute and instance that autoscaling aims at."""
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """SageMaker's description of an endpoint.
+
+    Attributes:
+        models: version -> name of its model.
+        weights: version -> weight now.
+        counts: version -> instances now.
+    """
+
+    status: EndpointStatus
+    config: str
+    revision: int
+    models: dict[int, str]
+    weights: dict[int, float]
+    counts: dict[int, int]
+    reason: str | None
+    arn: str
+
+    @property
+    def traffic(self) -> dict[int, int]:
+        return percents(self.weights)
+
+    @property
+    def instances(self) -> int:
+        return sum(self.counts.values())
+
+
+class SageMakerPrediction:
+    """See the contract.
+
+    Args:
+        registry: of the models that batches are asked with.
+        patience: seconds.
+        every: seconds between two looks.
+    """
+
+    provider = "sagemaker"
+
+    def __init__(self, aws: Aws, registry: Registry, *, patience: float = PATIENCE, every: float = 5.0) -> None:
+        self._aws = aws
+        self._patience, self._every = patience, every
+        self._batches = SageMakerBatches(aws, registry)
+        self._lineage = SageMakerLineage(aws)
+
+    def deploy(self, endpoint: str, packed: Packed, traffic: Traffic) -> Endpoint:
+        """See the contract."""
+        bundle = packed.bundle
+        if bundle.league != endpoint:
+            raise ServiceError("invalid", f"version {bundle.version} is of league {bundle.league}, not of {endpoint}")
+        serving = self._settled(endpoint)
+        model = _model_name(bundle)
+        models = dict(serving.models) if serving else {}
+        wanted = check_traffic(traffic, [*models, bundle.version])
+        if serving is not None and models.get(bundle.version) == model:
+            if wanted != serving.traffic:
+                self._reweigh(endpoint, serving, wanted)
+        else:
+            try:
+                self._make_model(packed, model)
+                self._change(endpoint, serving, {**models, bundle.version: model}, wanted)
+                self._scale_alike(endpoint, models, bundle.version)
+            except ServiceError:
+                self._tidy(endpoint)
+                raise
+        self._publish(endpoint, packed)
+        self._tidy(endpoint)
+        self._note(endpoint, bundle)
+        return self.describe(endpoint)
+
+    def set_traffic(self, endpoint: str, traffic: Traffic) -> Endpoint:
+        """See the contract."""
+        serving = self._existing(endpoint)
+        wanted = check_traffic(traffic, list(serving.models))
+        if wanted != serving.traffic:
+            self._reweigh(endpoint, serving, wanted)
+        return self.describe(endpoint)
+
+    def describe(self, endpoint: str) -> Endpoint:
+        """See the contract."""
+        serving = self._look(endpoint)
+        if serving is None:
+            raise _no_endpoint(endpoint)
+        fixtures = self._fixtures(endpoint)
+        traffic = serving.traffic
+        return Endpoint(
+            endpoint=endpoint, status=serving.status, revision=serving.revision,
+            variants=tuple(
+                Variant(version=version, digest=model.rpartition("-")[2], traffic=traffic[version])
+                for version, model in sorted(serving.models.items())
+            ),
+            workers=serving.instances, address=serving.arn if serving.status != "failed" else None,
+            fixtures_made_at=fixtures.made_at if fixtures else None, refused=serving.reason,
+        )  # fmt: skip
+
+    def invoke(self, endpoint: str, asked: Sequence[Game] | pd.DataFrame, version: int | None = None) -> list[Answer]:
+        """See the contract."""
+        rows = asked.to_dict("records") if isinstance(asked, pd.DataFrame) else self._rows(endpoint, asked)
+        return [
+            answer
+            for first in range(0, len(rows), ROWS)
+            for answer in self._invoke(endpoint, rows[first : first + ROWS], version)
+        ]
+
+    def update_fixtures(self, endpoint: str, fixtures: Fixtures) -> Endpoint:
+        """See the contract."""
+        if fixtures.league != endpoint:
+            raise ServiceError("invalid", f"the fixtures are of league {fixtures.league}, not of {endpoint}")
+        self._existing(endpoint)
+        if self._fixtures(endpoint) != fixtures:
+            with asked(f"publishing the fixtures of {endpoint}"):
+                self._aws.put(self._key(endpoint, files.FIXTURES), fixtures.model_dump_json().encode())
+        return self.describe(endpoint)
+
+    def scale(self, endpoint: str, least: int, most: int) -> Endpoint:
+        """A fixed number of instances a variant, or between two numbers by target tracking of the invocations."""
+        if not 1 <= least <= most:
+            raise ServiceError("invalid", f"{least} to {most} instances: give 1 <= least <= most")
+        serving = self._existing(endpoint)
+        if least == most:
+            self._unscale(endpoint, serving.models)
+        with asked(f"scaling {endpoint}"):
+            for version in serving.models if least < most else ():
+                self._scale(endpoint, version, least, most)
+            within = least * len(serving.models), most * len(serving.models)
+            if not within[0] <= serving.instances <= within[1]:
+                counts = [{"VariantName": str(one), "DesiredInstanceCount": least} for one in serving.models]
+                self._aws.sagemaker.update_endpoint_weights_and_capacities(
+                    EndpointName=_name(endpoint), DesiredWeightsAndCapacities=counts
+                )
+                self._wait(endpoint)
+        return self.describe(endpoint)
+
+    def remove(self, endpoint: str, version: int | None = None) -> None:
+        """See the contract."""
+        serving = self._settled(endpoint)
+        if version is None:
+            if serving is not None:
+                self._unscale(endpoint, serving.models)
+                self._delete(endpoint)
+            self._tidy(endpoint)
+            with asked(f"deleting the files of {endpoint}"):
+                self._aws.delete_under(self._aws.uri(self._key(endpoint, "")))
+            return
+        if serving is None or version not in serving.models:
+            return
+        traffic = serving.traffic
+        if traffic.pop(version):
+            raise ServiceError("conflict", f"version {version} of {endpoint} has traffic; move it first")
+        models = {one: model for one, model in serving.models.items() if one != version}
+        self._unscale(endpoint, [version])
+        self._change(endpoint, serving, models, traffic)
+        self._tidy(endpoint)
+
+    def submit(self, version: ModelVersion, rows: pd.DataFrame) -> str:
+        """See the contract."""
+        return self._batches.submit(version, rows)
+
+    def poll(self, job: str) -> BatchState:
+        """See the contract."""
+        return self._batches.poll(job)
+
+    def results(self, job: str) -> np.ndarray:
+        """See the contract."""
+        return self._batches.results(job)
+
+    def batch(self, version: ModelVersion, rows: pd.DataFrame) -> np.ndarray:
+        """See the contract."""
+        return run_batch(self, version, rows, every=self._every)
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    def _make_model(self, packed: Packed, name: str) -> None:
+        """Proves the bundle here, uploads it and makes SageMaker's model of it; one that nothing uses is replaced."""
+        bundle, settings = packed.bundle, self._aws.settings
+        key = self._key(bundle.league, "bundles", f"{bundle.version}-{bundle.digest[:12]}", "model.tar.gz")
+        archive = archive_of(bundle, packed.onnx)
+        with asked(f"making model {name}"):
+            uri = self._aws.put(key, archive)
+            if self._known(lambda: self._aws.sagemaker.describe_model(ModelName=name)) is not None:
+                self._aws.sagemaker.delete_model(ModelName=name)
+            self._aws.sagemaker.create_model(
+                ModelName=name, ExecutionRoleArn=settings.role, EnableNetworkIsolation=True,
+                PrimaryContainer={"Image": settings.image, "ModelDataUrl": uri},
+                Tags=tags(bundle.league, "prediction", version=str(bundle.version), digest=bundle.digest),
+            )  # fmt: skip
+
+    def _change(
+        self, endpoint: str, former: _Serving | None, models: dict[int, str], traffic: Mapping[int, int]
+    ) -> None:
+        """Lets the endpoint serve exactly these models; what served before serves on if that fails."""
+        count = max(former.counts.values(), default=1) if former else 1
+        config = self._make_config(endpoint, models, traffic, count)
+        with asked(f"changing endpoint {endpoint}"):
+            if former is None:
+                self._aws.sagemaker.create_endpoint(
+                    EndpointName=_name(endpoint), EndpointConfigName=config, Tags=tags(endpoint, "prediction")
+                )
+            else:
+                self._aws.sagemaker.update_endpoint(EndpointName=_name(endpoint), EndpointConfigName=config)
+        serves = self._wait(endpoint)
+        if serves is None or serves.status == "failed":
+            reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
+            if former is None and serves is not None:
+                self._delete(endpoint)
+            raise ServiceError(kind_of_reason(reason), f"endpoint {endpoint} was not made: {reason}")
+        if (serves.config, serves.models, serves.traffic) != (config, models, dict(traffic)):
+            reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
+            raise ServiceError(
+                kind_of_reason(reason),
+                f"endpoint {endpoint} does not serve {_told(traffic)} as asked, it serves {_told(serves.traffic)}: {reason}",
+            )
+        for version in set(models) - set(former.models if former else ()):
+            self._probe(endpoint, version, former)
+
+    def _make_config(self, endpoint: str, models: Mapping[int, str], traffic: Mapping[int, int], count: int) -> str:
+        settings = self._aws.settings
+        variants = [
+            {
+                "VariantName": str(version), "ModelName": model, "InitialInstanceCount": count,
+                "InstanceType": settings.serving_instance, "InitialVariantWeight": float(traffic[version]),
+            }
+            for version, model in sorted(models.items())
+        ]  # fmt: skip
+        # Made new for every change, so that a change is seen by its name.
+        told = json.dumps([variants, time.time_ns()]).encode()
+        name = f"{_stem(endpoint)}-e-{hashlib.sha256(told).hexdigest()[:12]}"
+        key = {"KmsKeyId": settings.kms_key} if settings.kms_key else {}
+        capture: dict[str, Any] = {}
+        if settings.capture_percent:
+            capture["DataCaptureConfig"] = {
+                "EnableCapture": True, "InitialSamplingPercentage": settings.capture_percent,
+                "DestinationS3Uri": self._aws.uri(self._aws.key(endpoint, "capture")),
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]}, **key,
+            }  # fmt: skip
+        with asked(f"describing what endpoint {endpoint} is to serve"):
+            self._aws.sagemaker.create_endpoint_config(
+                EndpointConfigName=name,
+                ProductionVariants=variants,
+                Tags=tags(endpoint, "prediction"),
+                **capture,
+                **key,
+            )
+        return name
+
+    def _reweigh(self, endpoint: str, serving: _Serving, traffic: Mapping[int, int]) -> None:
+        weights = [{"VariantName": str(one), "DesiredWeight": float(traffic[one])} for one in serving.models]
+        with asked(f"moving the traffic of {endpoint}"):
+            self._aws.sagemaker.update_endpoint_weights_and_capacities(
+                EndpointName=_name(endpoint), DesiredWeightsAndCapacities=weights
+            )
+        serves = self._wait(endpoint)
+        if serves is None or serves.traffic != dict(traffic):
+            now = _told(serves.traffic) if serves else "nothing"
+            reason = (serves and serves.reason) or "SageMaker gives no reason"
+            raise ServiceError("failed", f"endpoint {endpoint} serves {now}, not {_told(traffic)} as asked: {reason}")
+
+    def _probe(self, endpoint: str, version: int, former: _Serving | None) -> None:
+        """Asks a new variant one row: it must answer by its own model and say that it is that version."""
+        bundle = self._bundle_of(endpoint, version)
+        try:
+            answer = self._invoke(endpoint, [dict.fromkeys(bundle.features, 0.0)], version)[0]
+            problem = answer.degraded or (f"it calls itself {answer.version}" if answer.version != version else "")
+        except ServiceError as error:
+            problem = str(error)
+        if not problem:
+            return
+        if former is None:
+            self._delete(endpoint)
+        else:
+            config = self._make_config(endpoint, former.models, former.traffic, max(former.counts.values(), default=1))
+            with asked(f"putting back what endpoint {endpoint} served"):
+                self._aws.sagemaker.update_endpoint(EndpointName=_name(endpoint), EndpointConfigName=config)
+            self._wait(endpoint)
+        raise ServiceError("failed", f"version {version} of {endpoint} does not answer as it should: {problem}")
+
+    def _delete(self, endpoint: str) -> None:
+        with asked(f"deleting endpoint {endpoint}"):
+            self._aws.sagemaker.delete_endpoint(EndpointName=_name(endpoint))
+        deadline = time.monotonic() + self._patience
+        while self._status(endpoint) is not None:
+            if time.monotonic() > deadline:
+                raise ServiceError("timed_out", f"endpoint {endpoint} still stands after {self._patience:g} s")
+            time.sleep(self._every)
+
+    def _tidy(self, endpoint: str) -> None:
+        """Deletes this endpoint's configurations, models and bundles that it does not use; nothing while it changes."""
+        serving = self._look(endpoint)
+        if serving is not None and serving.status in _MOVING:
+            return
+        used = {serving.config, *serving.models.values()} if serving else set()
+        stem, sagemaker = re.escape(_stem(endpoint)), self._aws.sagemaker
+        with asked(f"tidying up behind endpoint {endpoint}"):
+            for listed, field, pattern, delete in (
+                (
+                    "list_endpoint_configs",
+                    "EndpointConfig",
+                    rf"{stem}-e-[0-9a-f]{{12}}",
+                    sagemaker.delete_endpoint_config,
+                ),
+                ("list_models", "Model", rf"{stem}-m-\d+-[0-9a-f]{{12}}", sagemaker.delete_model),
+            ):
+                pages = sagemaker.get_paginator(listed).paginate(NameContains=_stem(endpoint))
+                names = [one[f"{field}Name"] for page in pages for one in page[f"{field}s"]]
+                for name in names:
+                    if name not in used and re.fullmatch(pattern, name):
+                        self._known(lambda delete=delete, field=field, name=name: delete(**{f"{field}Name": name}))
+            kept = {
+                f"{version}-{model.rpartition('-')[2]}"
+                for version, model in (serving.models if serving else {}).items()
+            }
+            bundles = self._aws.uri(self._key(endpoint, "bundles/"))
+            stale = {key.split("/")[-2] for key in self._aws.keys(bundles)} - kept
+            for name in stale:
+                self._aws.delete_under(f"{bundles}{name}/")
+
+    def _note(self, endpoint: str, bundle: Bundle) -> None:
+        """In SageMaker's lineage; a mirror must not stop what it mirrors."""
+        try:
+            self._lineage.note_serving(endpoint, bundle.version, bundle.digest)
+        except ServiceError as error:
+            _log.warning(
+                "SageMaker's lineage does not say that %s is served by %s: %s", endpoint, bundle.version, error
+            )
+
+    def _publish(self, endpoint: str, packed: Packed) -> None:
+        """The names of the teams, and the fixtures if they are newer than those that stand."""
+        known = self._fixtures(endpoint)
+        with asked(f"publishing the fixtures of {endpoint}"):
+            self._aws.put(self._key(endpoint, files.BUNDLE), packed.bundle.model_dump_json().encode())
+            if known is None or known.made_at < packed.fixtures.made_at:
+                self._aws.put(self._key(endpoint, files.FIXTURES), packed.fixtures.model_dump_json().encode())
+
+    def _scale(self, endpoint: str, version: int, least: int, most: int) -> None:
+        scaling, target = self._aws.client("application-autoscaling"), _target(endpoint, version)
+        scaling.register_scalable_target(**target, MinCapacity=least, MaxCapacity=most)
+        scaling.put_scaling_policy(
+            **target, PolicyName=f"{_stem(endpoint)}-{version}", PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration={
+                "TargetValue": _TARGET_PER_INSTANCE,
+                "PredefinedMetricSpecification": {
+                    "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+                },
+            },
+        )  # fmt: skip
+
+    def _scale_alike(self, endpoint: str, others: Iterable[int], version: int) -> None:
+        """Lets a new variant scale between the numbers that the others scale between."""
+        targets = [_target(endpoint, one)["ResourceId"] for one in others]
+        if not targets:
+            return
+        with asked(f"scaling version {version} of {endpoint}"):
+            known = self._aws.client("application-autoscaling").describe_scalable_targets(
+                ServiceNamespace="sagemaker", ResourceIds=targets
+            )["ScalableTargets"]
+            if known:
+                self._scale(endpoint, version, known[0]["MinCapacity"], known[0]["MaxCapacity"])
+
+    def _unscale(self, endpoint: str, versions: Iterable[int]) -> None:
+        """Ends the autoscaling of variants, their policies included."""
+        scaling = self._aws.client("application-autoscaling")
+        targets = {version: _target(endpoint, version) for version in versions}
+        with asked(f"ending the autoscaling of {endpoint}"):
+            known = scaling.describe_scalable_targets(
+                ServiceNamespace="sagemaker", ResourceIds=[target["ResourceId"] for target in targets.values()]
+            )["ScalableTargets"]
+            for target in targets.values():
+                if any(one["ResourceId"] == target["ResourceId"] for one in known):
+                    scaling.deregister_scalable_target(**target)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _look(self, endpoint: str) -> _Serving | None:
+        """What SageMaker tells; None without such an endpoint."""
+        with asked(f"asking for endpoint {endpoint}"):
+            told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=_name(endpoint)))
+            if told is None:
+                return None
+            config = self._known(
+                lambda: self._aws.sagemaker.describe_endpoint_config(EndpointConfigName=told["EndpointConfigName"])
+            )
+        variants = {one["VariantName"]: one for one in told.get("ProductionVariants", ())}
+        models = {
+            int(one["VariantName"]): one["ModelName"]
+            for one in (config or {}).get("ProductionVariants", ())
+            if one["VariantName"] in variants
+        }
+        return _Serving(
+            status=_STATUS[told["EndpointStatus"]], config=told["EndpointConfigName"],
+            revision=int(told["LastModifiedTime"].timestamp() * 1000), models=models,
+            weights={version: variants[str(version)]["CurrentWeight"] for version in models},
+            counts={version: variants[str(version)]["CurrentInstanceCount"] for version in models},
+            reason=told.get("FailureReason"), arn=told["EndpointArn"],
+        )  # fmt: skip
+
+    def _existing(self, endpoint: str) -> _Serving:
+        serving = self._settled(endpoint)
+        if serving is None:
+            raise _no_endpoint(endpoint)
+        return serving
+
+    def _settled(self, endpoint: str) -> _Serving | None:
+        """What serves once no change is under way; an endpoint that never served is cleared away."""
+        serving = self._wait(endpoint)
+        if serving is not None and serving.status == "failed":
+            self._delete(endpoint)
+            self._tidy(endpoint)
+            return None
+        return serving
+
+    def _wait(self, endpoint: str) -> _Serving | None:
+        """What serves once no change is under way. Raises ServiceError timed_out after the patience."""
+        deadline = time.monotonic() + self._patience
+        while (status := self._status(endpoint)) in _MOVING:
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    "timed_out",
+                    f"endpoint {endpoint} is still {status} after {self._patience:g} s; what served before serves"
+                    " on until SageMaker has made the change or rolled it back, see: hoops endpoint",
+                )
+            time.sleep(self._every)
+        return None if status is None else self._look(endpoint)
+
+    def _status(self, endpoint: str) -> EndpointStatus | None:
+        with asked(f"asking for endpoint {endpoint}"):
+            told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=_name(endpoint)))
+        return None if told is None else _STATUS[told["EndpointStatus"]]
+
+    def _reason(self, endpoint: str, serving: _Serving | None, versions: set[int]) -> str:
+        """SageMaker's reason, and the last words of the containers that did not start."""
+        told = (serving.reason if serving else None) or "SageMaker gives no reason (a silent roll-back)"
+        words = [word for version in sorted(versions) for word in self._last_words(endpoint, version)]
+        return " ".join([told, *words])
+
+    def _last_words(self, endpoint: str, version: int) -> list[str]:
+        def read() -> list[str]:
+            logs, group = self._aws.client("logs"), f"{LOG_GROUP}{_name(endpoint)}"
+            found = logs.filter_log_events(logGroupName=group, logStreamNamePrefix=f"{version}/")["events"]
+            return [f"version {version} said: {event['message']}" for event in found[-1:]]
+
+        try:
+            return self._known(read) or []
+        except Exception:  # a log that cannot be read must not hide the reason itself
+            return []
+
+    def _known(self, call: Callable[[], Any]) -> Any:
+        """What a call answers; None if it says that there is no such thing."""
+        try:
+            with asked("asking SageMaker"):
+                return call()
+        except ServiceError as error:
+            if error.kind != "not_found":
+                raise
+            return None
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def _invoke(self, endpoint: str, rows: list[Any], version: int | None) -> list[Answer]:
+        try:
+            body = json.dumps({"instances": rows}, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ServiceError("invalid", f"the rows are no finite numbers: {error}") from error
+        pinned = {"TargetVariant": str(version)} if version is not None else {}
+        with asked(f"asking endpoint {endpoint}"), refusal_of(f"asking endpoint {endpoint}"):
+            answer = self._aws.runtime.invoke_endpoint(
+                EndpointName=_name(endpoint), Body=body, ContentType="application/json", Accept="application/json",
+                **pinned,
+            )  # fmt: skip
+            told = json.loads(answer["Body"].read())["predictions"]
+        return [
+            Answer(home_win_probability=one["home_win_probability"], version=one["version"], degraded=one["degraded"])
+            for one in told
+        ]
+
+    def _rows(self, endpoint: str, games: Sequence[Game]) -> list[dict[str, float]]:
+        """The features of coming games, by the names that the league's teams have."""
+        if self._look(endpoint) is None:
+            raise _no_endpoint(endpoint)
+        bundle, fixtures = self._bundle(endpoint), self._fixtures(endpoint)
+        if fixtures is None:
+            raise ServiceError("failed", f"the fixtures of {endpoint} cannot be read; publish them again")
+        known = LoadedEndpoint(
+            container_state(bundle), [LoadedVariant(bundle, None, "only asked for names", fixtures)], fixtures
+        )
+        rows = []
+        for game in games:
+            try:
+                found = known.game(game.home, game.away, game.day)
+            except Refused as refused:
+                kind = "not_found" if refused.status == 404 else "invalid"
+                raise ServiceError(kind, str(refused)) from refused
+            features = fixtures.fixtures[found.index or 0].features
+            rows.append({name: features[name] for name in bundle.features if name in features})
+        return rows
+
+    def _bundle(self, endpoint: str) -> Bundle:
+        with asked(f"reading the names of {endpoint}'s teams"):
+            return Bundle.model_validate_json(self._aws.get(self._aws.uri(self._key(endpoint, files.BUNDLE))))
+
+    def _bundle_of(self, endpoint: str, version: int) -> Bundle:
+        serving = self._existing(endpoint)
+        digest = serving.models[version].rpartition("-")[2]
+        uri = self._aws.uri(self._key(endpoint, "bundles", f"{version}-{digest}", "model.tar.gz"))
+        with asked(f"reading the bundle of version {version}"):
+            content = self._aws.get(uri)
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            member = archive.extractfile(files.BUNDLE)
+            return Bundle.model_validate_json(member.read() if member else b"")
+
+    def _fixtures(self, endpoint: str) -> Fixtures | None:
+        with asked(f"reading the fixtures of {endpoint}"):
+            content = self._known(lambda: self._aws.get(self._aws.uri(self._key(endpoint, files.FIXTURES))))
+        return None if content is None else Fixtures.model_validate_json(content)
+
+    def _key(self, endpoint: str, *parts: str) -> str:
+        return "/".join([self._aws.key(endpoint, "endpoint"), *parts])
+
+
+def percents(weights: Mapping[int, float]) -> dict[int, int]:
+    """Relative weights of any scale as integers that sum to 100, by largest remainder; all 0 without any weight."""
+    total = sum(weights.values())
+    if total <= 0:
+        return dict.fromkeys(weights, 0)
+    exact = {version: 100 * weight / total for version, weight in weights.items()}
+    found = {version: int(share) for version, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda version: (found[version] - exact[version], version))
+    for version in by_remainder[: 100 - sum(found.values())]:
+        found[version] += 1
+    return found
+
+
+def _target(endpoint: str, version: int) -> dict[str, str]:
+    """A variant as Application Auto Scaling knows it."""
+    return {
+        "ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{_name(endpoint)}/variant/{version}",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }  # fmt: skip
+
+
+def _stem(league: str) -> str:
+    """hoops-LEAGUE within 40 characters; another league has another."""
+    name = dashed(league)
+    if len(name) > 32:
+        name = f"{name[:23].rstrip('-')}-{hashlib.sha256(league.encode()).hexdigest()[:8]}"
+    return f"hoops-{name}"
+
+
+def _name(league: str) -> str:
+    if not _LEAGUE.fullmatch(league):
+        raise ServiceError("invalid", f"{league!r} is no name of a league, so of no endpoint")
+    return f"{_stem(league)}-endpoint"
+
+
+def _model_name(bundle: Bundle) -> str:
+    return f"{_stem(bundle.league)}-m-{bundle.version}-{bundle.digest[:12]}"
+
+
+def _no_endpoint(endpoint: str) -> ServiceError:
+    return ServiceError("not_found", f"there is no endpoint {endpoint}; deploy a version of the league first")
+
+
+def _told(traffic: Mapping[int, int]) -> str:
+    return ", ".join(f"version {version} with {percent} %" for version, percent in sorted(traffic.items())) or "nothing"

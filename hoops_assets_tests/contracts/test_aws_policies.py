@@ -1,0 +1,98 @@
+"""docs/aws.md names exactly the actions that each step asks for: no more, no less."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hoops_assets.clouds.aws import Aws
+from hoops_assets.emulators.aws import AwsEmulator
+from hoops_assets.services.errors import ServiceError
+from hoops_assets.services.lineage.sagemaker import SageMakerLineage
+from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
+from hoops_assets.services.registry.contract import ModelVersion
+from hoops_assets.services.registry.local import LocalRegistry
+from hoops_assets.services.registry.sagemaker import SageMakerRegistry
+from hoops_assets.services.training.contract import train
+from hoops_assets.services.training.local import LocalTraining
+from hoops_assets.services.training.sagemaker import SageMakerTraining
+from hoops_assets_tests.conftest import REPOSITORY
+from hoops_assets_tests.contracts.conftest import GAMES, Pack, coming
+from hoops_assets_tests.workloads.frames import job
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def emulator(aws_emulator: AwsEmulator, aws: Aws) -> AwsEmulator:
+    aws_emulator.reset()
+    aws.s3.create_bucket(Bucket=aws.settings.bucket)
+    aws_emulator.seen.clear()
+    return aws_emulator
+
+
+def documented(step: str) -> set[str]:
+    text = (REPOSITORY / "docs" / "aws.md").read_text()
+    policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    (policy,) = [one for one in policies if one["Statement"][0]["Sid"].startswith(step)]
+    return {action for statement in policy["Statement"] for action in statement["Action"]}
+
+
+def seen(emulator: AwsEmulator) -> set[str]:
+    return {action for action, count in emulator.seen.items() if count}
+
+
+def test_training(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path: Path) -> None:
+    service = SageMakerTraining(aws, tmp_path, every=0.02)
+    model = train(service, job(frame, "base_rate"), frame, every=0.05)
+    service.log(model.name)
+    service.cancel(service.submit(job(frame, "elo"), frame))
+    emulator.fault("limit_exceeded", "CreateTrainingJob")
+    with pytest.raises(ServiceError):
+        service.submit(job(frame, "logistic"), frame)
+    assert seen(emulator) == documented("Training")
+
+
+def test_registry(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path: Path) -> None:
+    registry = SageMakerRegistry(tmp_path / "registry", aws)
+    version = registry.register(train(LocalTraining(tmp_path / "jobs"), job(frame, "base_rate"), frame))
+    registry.name_challenger(version.league, version.version, {})
+    assert seen(emulator) == documented("Registry")
+
+
+def test_lineage(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path: Path) -> None:
+    registry = SageMakerRegistry(tmp_path / "registry", aws)
+    version = registry.register(train(LocalTraining(tmp_path / "jobs"), job(frame, "base_rate"), frame))
+    emulator.seen.clear()
+    assert SageMakerLineage(aws).ancestry("sim", 1, version.digest).commit == version.commit
+    assert seen(emulator) == documented("Lineage")
+
+
+def test_prediction(
+    emulator: AwsEmulator, aws: Aws, pack: Pack, registry: LocalRegistry, models: dict[int, ModelVersion],
+    frame: pd.DataFrame,
+) -> None:  # fmt: skip
+    service = SageMakerPrediction(aws, registry, patience=60, every=0.03)
+    league = "policies"
+    calls: list[Callable[[], object]] = [
+        lambda: service.deploy(league, pack(league, 1), {1: 100}),
+        lambda: service.deploy(league, pack(league, 2), {1: 90, 2: 10}),
+        lambda: service.set_traffic(league, {2: 100}),
+        lambda: service.update_fixtures(league, coming(league, shift=1.0)),
+        lambda: service.invoke(league, GAMES),
+        lambda: service.scale(league, 1, 2),
+        lambda: service.remove(league, 1),
+        lambda: service.batch(models[1], frame.head(3)),
+    ]
+    for call in calls:
+        call()
+    emulator.fault("damaged_model", "-m-1-")
+    with pytest.raises(ServiceError, match=r"model\.onnx"):
+        service.deploy(league, pack(league, 1), {2: 90, 1: 10})
+    service.remove(league)
+    assert seen(emulator) == documented("Prediction")

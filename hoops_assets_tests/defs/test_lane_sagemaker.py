@@ -1,0 +1,123 @@
+"""The lane with its steps on SageMaker, one, several and all of them, and back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from hoops_assets.clouds.aws import Aws
+from hoops_assets.definitions import build_defs
+from hoops_assets.defs.training.assets import CANDIDATES
+from hoops_assets.emulators.aws import AwsEmulator
+from hoops_assets.services.prediction.bundle import pack
+from hoops_assets.services.prediction.contract import Game
+from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
+from hoops_assets.services.providers import open_prediction
+from hoops_assets.services.registry.sagemaker import group_of
+from hoops_assets.sources.leagues import get_league
+from hoops_assets.store.delta import DeltaStore
+from hoops_assets.store.record import Record
+from hoops_assets_tests.defs.test_lane import BY_DAY, Launch
+from hoops_assets_tests.launch import small_league as small
+
+pytestmark = pytest.mark.slow
+
+STEPS = ("training", "registry", "prediction")
+TRAINED = (*CANDIDATES, *(f"{learner}_evaluation" for learner in CANDIDATES), "challenger")
+
+
+def launch(home: Path, aws: Aws, *steps: str) -> Launch:
+    """The lane of a home with those steps on SageMaker."""
+    chosen = dict.fromkeys(steps, "sagemaker")
+    settings = small.settings(home).model_copy(update={**chosen, "aws": aws.settings})
+    league = get_league(home, small.NAME)
+    return Launch(settings, league, build_defs(settings, leagues=[league]), dg.DagsterInstance.ephemeral())
+
+
+def run(lane: Launch, *names: str, **span: object) -> None:
+    result = lane.run(*names, **span)  # pyright: ignore[reportArgumentType]
+    assert result.success, [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+
+
+def forecast(lane: Launch) -> pd.DataFrame:
+    """Trains, names the challenger, and forecasts all days."""
+    run(lane, *TRAINED)
+    run(lane, "predictions", first=lane.days[0], last=lane.days[-1])
+    return lane.table("predictions").set_index(["game_id", "version"]).sort_index()
+
+
+@pytest.fixture(scope="module")
+def features(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with everything before training."""
+    lane = Launch.of(small.make_home(tmp_path_factory.mktemp("features") / "home"))
+    run(lane, "history")
+    run(lane, *BY_DAY[:-2], first=lane.days[0], last=lane.days[-1])
+    run(lane, "training_set")
+    return lane.settings.home
+
+
+@pytest.fixture(scope="module")
+def local(features: Path, aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What the lane forecasts on this machine."""
+    home = shutil.copytree(features, tmp_path_factory.mktemp("local") / "home")
+    return forecast(launch(home, aws))
+
+
+@pytest.fixture
+def home(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(SageMakerPrediction.__init__.__kwdefaults__, "every", 0.05)
+    return shutil.copytree(features, tmp_path / "home")
+
+
+def check(found: pd.DataFrame, expected: pd.DataFrame, tolerance: float) -> None:
+    assert len(found)
+    assert list(found.index) == list(expected.index)
+    np.testing.assert_allclose(found["home_win_probability"], expected["home_win_probability"], rtol=0, atol=tolerance)
+
+
+def test_all_steps_run_on_sagemaker_and_back_again(
+    home: Path, local: pd.DataFrame, aws: Aws, aws_emulator: AwsEmulator
+) -> None:
+    lane = launch(home, aws, *STEPS)
+    # A container answers to seven decimals.
+    forecasts = forecast(lane)
+    check(forecasts, local, 1e-6)
+    rows = Record(lane.settings.record).ledger()
+    trained = [row for row in rows if row.what == "training"]
+    assert {row.provider for row in trained} == {"sagemaker"}
+    assert all(row.billed_seconds >= 1 for row in trained)
+    standing = aws_emulator.standing()
+    assert len(standing["training job"]) == len(CANDIDATES)
+    assert len(standing["model package"]) == len(CANDIDATES)
+    assert aws.sagemaker.describe_model_package_group(ModelPackageGroupName=group_of(small.NAME))
+    assert standing["running training job"] == standing["running transform job"] == []
+
+    registry = lane.registry
+    challenger = registry.challenger(small.NAME)
+    assert challenger
+    store, now = DeltaStore(lane.settings.tables_root), lane.settings.clock()
+    service = open_prediction("sagemaker", registry, home, aws.settings)
+    packed = pack(registry, store, lane.league, challenger.version, now, 7)
+    assert service.deploy(small.NAME, packed, {challenger.version: 100}).traffic == {challenger.version: 100}
+    run(lane, "endpoint_fixtures")
+    coming = packed.fixtures.fixtures[0]
+    (answer,) = service.invoke(small.NAME, [Game(home=coming.home, away=coming.away, day=coming.day)])
+    stored = forecasts.xs((coming.game_id, challenger.version))["home_win_probability"]
+    assert answer.home_win_probability == pytest.approx(stored, abs=1e-6)
+    service.remove(small.NAME)
+    assert aws_emulator.running() == []
+
+    back = launch(home, aws)
+    (back.settings.home / "tables" / small.NAME / "predictions").rename(home / "aside")
+    run(back, "predictions", first=back.days[0], last=back.days[-1])
+    check(back.table("predictions").set_index(["game_id", "version"]).sort_index(), local, 1e-9)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, local: pd.DataFrame, aws: Aws) -> None:
+    check(forecast(launch(home, aws, step)), local, 1e-6 if step == "prediction" else 1e-9)

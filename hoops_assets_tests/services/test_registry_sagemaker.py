@@ -1,0 +1,87 @@
+"""What is the SageMaker registry's own: a mirror that follows the record, and never stops it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hoops_assets.clouds.aws import Aws
+from hoops_assets.emulators.aws import AwsEmulator
+from hoops_assets.services.registry.sagemaker import SageMakerMirror, SageMakerRegistry, group_of
+from hoops_assets.services.training.contract import TrainedModel
+
+Trained = dict[str, TrainedModel]
+
+
+@pytest.fixture
+def fresh(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> AwsEmulator:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    aws_emulator.reset()
+    aws.s3.create_bucket(Bucket=aws.settings.bucket)
+    return aws_emulator
+
+
+@pytest.fixture
+def own(aws: Aws, fresh: AwsEmulator, tmp_path: Path) -> SageMakerRegistry:
+    return SageMakerRegistry(tmp_path / "registry", aws)
+
+
+def packages(aws: Aws) -> list[dict]:
+    listed = aws.sagemaker.list_model_packages(ModelPackageGroupName=group_of("sim"))["ModelPackageSummaryList"]
+    return [aws.sagemaker.describe_model_package(ModelPackageName=one["ModelPackageArn"]) for one in listed]
+
+
+def test_every_version_is_a_package_with_its_facts_and_files(
+    own: SageMakerRegistry, aws: Aws, trained: Trained
+) -> None:
+    versions = [own.register(trained[learner]) for learner in ("elo", "logistic", "base_rate")]
+    own.register(trained["elo"])
+    found = packages(aws)
+    assert [one["ModelPackageVersion"] for one in found] == [1, 2, 3]
+    for one, version in zip(found, versions, strict=True):
+        told = one["CustomerMetadataProperties"]
+        assert (told["hoops.digest"], told["hoops.commit"]) == (version.digest, version.commit)
+        assert one["MetadataProperties"]["CommitId"] == version.commit
+        assert told["hoops.manifest_digest"] == version.manifest_digest
+        statistics = one["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+        assert json.loads(aws.get(statistics)) == version.metrics
+        place = statistics.rpartition("/")[0]
+        assert aws.get(f"{place}/model.skops") == (own.artefacts("sim", version.version) / "model.skops").read_bytes()
+
+
+def test_a_challenger_is_approved_and_stays_so(own: SageMakerRegistry, aws: Aws, trained: Trained) -> None:
+    own.register(trained["elo"])
+    own.register(trained["logistic"])
+    own.name_challenger("sim", 2, {})
+    assert [one["ModelApprovalStatus"] for one in packages(aws)] == ["PendingManualApproval", "Approved"]
+    own.name_challenger("sim", 1, {})
+    assert [one["ModelApprovalStatus"] for one in packages(aws)] == ["Approved", "Approved"]
+
+
+@pytest.mark.parametrize("action", ["CreateModelPackage", "PutObject", "DescribeModelPackageGroup"])
+def test_what_fails_is_reported_and_repaired_the_next_time(
+    own: SageMakerRegistry, aws: Aws, fresh: AwsEmulator, trained: Trained, action: str, tmp_path: Path
+) -> None:
+    fresh.fault("access_denied", action, times=100)
+    version = own.register(trained["elo"])
+    assert own.get("sim", 1) == version
+    report = SageMakerMirror(aws, tmp_path).repair(own, "sim")
+    assert "not authorized" in (report.problem or "")
+    fresh.faults.clear()
+    report = SageMakerMirror(aws, tmp_path).repair(own, "sim")
+    assert (report.added, report.present, report.problem) == ([1], 0, None)
+    assert SageMakerMirror(aws, tmp_path).repair(own, "sim").present == 1
+
+
+def test_a_mirror_that_was_thrown_away_is_built_again(
+    own: SageMakerRegistry, aws: Aws, trained: Trained, tmp_path: Path
+) -> None:
+    for learner in ("elo", "logistic"):
+        own.register(trained[learner])
+    for one in packages(aws):
+        aws.sagemaker.delete_model_package(ModelPackageName=one["ModelPackageArn"])
+    aws.sagemaker.delete_model_package_group(ModelPackageGroupName=group_of("sim"))
+    assert SageMakerMirror(aws, tmp_path).repair(own, "sim").added == [1, 2]
+    assert [one["CustomerMetadataProperties"]["hoops.version"] for one in packages(aws)] == ["1", "2"]
