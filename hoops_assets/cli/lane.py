@@ -47,36 +47,48 @@ def up(
     materialise_only: Annotated[bool, typer.Option("--materialise-only", help="do not start the servers")] = False,
 ) -> None:
     """Takes every league through the whole graph, then serves the Dagster UI and the predictions until Ctrl-C."""
-    from hoops_assets.launch.lanes import Lanes
     from hoops_assets.launch.servers import serve
 
     settings = load_settings()
     rejected: dict[str, list[Rejected]] = {}
     leagues, errors = readable_leagues()
-    for name in (league.name for league in leagues):
-        out.rule(f"[bold]{name}")
-        with status(f"{name}: reading sources"):
-            lanes = Lanes(settings, name)
-        rejected[name] = lanes.read.rejected
-        _backfill(lanes, stages=("ingest", "features"), what="games and features")
-        with status(f"{name}: training candidates side by side"):
-            lanes.train()
-        out.print(f"[green]✓[/] {name}: candidates trained, evaluated and registered")
-        with status(f"{name}: deploying"):
-            deployed = lanes.deploy()
-        out.print(f"[green]✓[/] {name}: version {told_traffic(deployed.traffic)}: {deployed.reason}")
-        _backfill(lanes, stages=("prediction", "monitoring"), what="predictions")
-        with status(f"{name}: looking over the data"):
-            failing = [state for state in lanes.quality() if not state.passed]
-        out.print(f"[green]✓[/] {name}: data looked over, {len(failing)} checks do not pass; see: hoops quality {name}")
+    for league in leagues:
+        try:
+            rejected[league.name] = _take_through(settings, league.name)
+        except HoopsError as error:
+            errors.append(error)  # the other leagues, and the servers, do not wait for it
     for error in errors:
         tell_error(error)
     if not materialise_only:
+        from hoops_assets.launch.limits import apply_limits
+
+        apply_limits(settings)
         serve(settings, port, lambda text: out.print(text), predictions_port)
     if errors:
         raise typer.Exit(CANNOT)
     for name, rows in rejected.items():
         exit_status(name, rows)
+
+
+def _take_through(settings: Settings, name: str) -> list[Rejected]:
+    """One league through the whole graph; returns the rows of its source that were refused."""
+    from hoops_assets.launch.lanes import Lanes
+
+    out.rule(f"[bold]{name}")
+    with status(f"{name}: reading sources"):
+        lanes = Lanes(settings, name)
+    _backfill(lanes, stages=("ingest", "features"), what="games and features")
+    with status(f"{name}: training candidates side by side"):
+        lanes.train()
+    out.print(f"[green]✓[/] {name}: candidates trained, evaluated and registered")
+    with status(f"{name}: deploying"):
+        deployed = lanes.deploy()
+    out.print(f"[green]✓[/] {name}: version {told_traffic(deployed.traffic)}: {deployed.reason}")
+    _backfill(lanes, stages=("prediction", "monitoring"), what="predictions")
+    with status(f"{name}: looking over the data"):
+        failing = [state for state in lanes.quality() if not state.passed]
+    out.print(f"[green]✓[/] {name}: data looked over, {len(failing)} checks do not pass; see: hoops quality {name}")
+    return lanes.read.rejected
 
 
 @app.command()

@@ -15,6 +15,8 @@ import onnxruntime
 
 from hoops_assets.errors import ModelError
 
+onnxruntime.disable_telemetry_events()
+
 INPUT = "features"
 OUTPUT = "home_win_probability"
 

@@ -258,9 +258,9 @@ NBA = [
 ]
 
 
-def add_538(hoops: Hoops, *files: Path) -> dict[str, object]:
+def add_538(hoops: Hoops, *files: Path, options: tuple[str, ...] = ()) -> dict[str, object]:
     games = [argument for file in files for argument in ("--games", str(file))]
-    said = hoops("leagues", "add", "nba", "--source", "fivethirtyeight", *games, "--json")
+    said = hoops("leagues", "add", "nba", "--source", "fivethirtyeight", *games, *options, "--json")
     return {**said.json, "status": said.status, "err": said.err}
 
 
@@ -270,7 +270,7 @@ def test_a_snapshot_older_than_another_is_passed_over_and_said_so_in_whatever_or
     new = write(tmp_path / "a.csv", NBA, header=FIVE_THIRTY_EIGHT)
     old = write(tmp_path / "b.csv", [*NBA[:2], [*NBA[2][:6], "", ""]], header=FIVE_THIRTY_EIGHT)
     for order in ((new, old), (old, new)):
-        told = add_538(hoops, *order)
+        told = add_538(hoops, *order, options=("--replace",))
         assert (told["status"], told["games"], told["rejected"]) == (0, 3, 0)
         assert any(str(old) in note and "older" in note for note in told["notes"])  # type: ignore[attr-defined]
         check = hoops("leagues", "check", "nba", "--json").json

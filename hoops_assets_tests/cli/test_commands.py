@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.store.delta import DeltaStore
@@ -75,6 +76,32 @@ def test_a_new_league_can_be_judged_at_once(hoops: Hoops) -> None:
     assert {"learner", "against", "n", "log_loss_difference", "low", "high"} <= set(report["paired"][0])
     elo = next(row for row in report["learners"] if row["learner"] == "elo")
     assert elo["log_loss"] < report["learners"][0]["log_loss"], "the teams differ, and Elo sees it"
+
+
+def test_the_worth_of_sentiment_is_an_added_key(tmp_path: Path) -> None:
+    hoops, rows = Hoops(tmp_path / "home"), schedule(4, 40)
+    hoops.add("tiny", write(tmp_path / "games.csv", rows))
+    asked = ("evaluate", "tiny", "--seasons", "2023..2024", "--ablate", "sentiment", "--json")
+    assert "no game of these seasons has both fan posts" in refusal(hoops(*asked))
+    said = [
+        {"at": f"{day}T08:00:00-05:00", "to": team, "said": f"{word} game by us", "by": f"fan {number % 7}"}
+        for number, (day, home, away, *_) in enumerate(rows)
+        for team, word in ((home, ("great", "awful", "fine")[number % 3]), (away, ("bad", "lovely")[number % 2]))
+    ]
+    (tmp_path / "posts.jsonl").write_text("".join(json.dumps(post) + "\n" for post in said))
+    file = hoops.home / "leagues" / "tiny.yaml"
+    content = yaml.safe_load(file.read_text())
+    fields = {"created_at": "at", "team": "to", "text": "said", "author": "by"}
+    content["sources"]["posts"] = {"kind": "json_lines", "files": [str(tmp_path / "posts.jsonl")], "fields": fields}
+    file.write_text(yaml.safe_dump(content))
+    report = hoops(*asked).json
+    assert list(report) == ["learners", "paired", "ablation"]
+    assert report["ablation"]["games"] == report["learners"][0]["n"]
+    assert [row["learner"] for row in report["ablation"]["learners"]] == LEARNERS[2:]
+    shown = hoops(*asked[:-1])
+    assert shown.status == 0
+    assert f"{report['ablation']['games']} games have fan posts" in shown.out
+    assert "--ablate 'weather': only sentiment" in refusal(hoops("evaluate", "tiny", "--ablate", "weather"))
 
 
 def test_judging_writes_no_table_and_no_model(tmp_path: Path) -> None:

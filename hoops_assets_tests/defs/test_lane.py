@@ -160,6 +160,27 @@ def test_a_day_without_games_is_materialised_with_no_rows(lane: Launch) -> None:
     assert all(lane.told_of_days("game_features")[day]["dagster/partition_row_count"].value == 0 for day in idle)
 
 
+def test_the_last_day_of_a_run_tells_what_became_of_the_posts(lane: Launch) -> None:
+    told, posts = lane.told_of_days("fan_posts"), lane.table("fan_posts")
+    assert {day: metadata["new_posts"].value for day, metadata in told.items() if metadata["new_posts"].value} == (
+        posts["day"].value_counts().to_dict()
+    )
+    last = {name: value.value for name, value in told[lane.days[-1]].items()}
+    assert last["run_posts_stored"] == last["buffer_committed"] == last["buffer_offered"] == len(posts) > 0
+    assert (last["buffer_depth"], last["buffer_policy"], last["run_posts_late"]) == (0, "wait", 0)
+    assert not any("buffer_depth" in metadata for day, metadata in told.items() if day != lane.days[-1])
+    counts = (lane.settings.home / "metrics" / f"{small.NAME}_post_buffer.prom").read_text()
+    assert f'hoops_post_buffer_committed{{league="{small.NAME}"}} {len(posts)}\n' in counts
+
+
+def test_sentiment_is_told_against_the_usual_of_the_team(lane: Launch) -> None:
+    sentiment = lane.table("fan_sentiment")
+    known = sentiment[sentiment["change"].notna()]
+    assert 0 < len(known) < len(sentiment)
+    assert known["usual_score"].between(-1, 1).all()
+    assert not sentiment.duplicated(["game_id", "team"]).any()
+
+
 def test_results_of_a_day_not_yet_played_are_empty(lane: Launch) -> None:
     today = lane.settings.clock().astimezone(lane.league.zone).date()
     ahead = lane.table("fixtures").loc[lambda frame: frame["day"] > today, "day"]

@@ -24,7 +24,7 @@ NOW = "2024-04-20T17:00:00+00:00"
 """What the clock of the small home says. Atlantic has games on the days around it."""
 
 LEAGUES = ("atlantic", "pacific")
-STAGES = ("ingest", "features", "training", "prediction", "monitoring", "quality")
+STAGES = ("ingest", "features", "training", "deployment", "prediction", "monitoring", "quality")
 READY_SECONDS = 280.0
 HOOPS = Path(sys.executable).with_name("hoops")
 

@@ -25,9 +25,13 @@ CANDIDATES = {"base_rate", "elo", "logistic", "boosting", "ensemble"}
 WHOLE = {
     "ingest": {"history"},
     "training": {"training_set", "challenger", *CANDIDATES, *(f"{one}_evaluation" for one in CANDIDATES)},
+    "deployment": {"canary_endpoint", "canary_verdict", "endpoint_fixtures", "live_endpoint"},
     "quality": {"data_docs", "new_teams"},
 }
-CHECKED = {"history", "training_set", *WHOLE["quality"], *(name for names in TABLES.values() for name in names)}
+GREEN_ONCE_JUDGED = {"canary_verdict"}
+"""What has nothing to say while nothing is on trial."""
+
+CHECKED = {"history", "training_set", "canary_endpoint", "canary_verdict", *WHOLE["quality"], *(name for names in TABLES.values() for name in names)}
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +132,9 @@ def test_jobs_schedules_and_sensors_of_every_league_are_listed_and_run(dagster: 
             assert page.get_by_text(f"{league}_{job}", exact=True).first.is_visible()
     page = dagster.open("/automation", "pacific_results")
     for league in LEAGUES:
-        for automation in ("daily", "quality", "results", "calendar"):
+        for automation in ("daily", "quality", "results", "calendar", "challenger", "verdict", "canary_health", "live"):
             assert page.get_by_text(f"{league}_{automation}", exact=True).first.is_visible()
-    assert dagster.until(page.locator("input:checked").count, lambda on: on == 8) == 8
+    assert dagster.until(page.locator("input:checked").count, lambda on: on == 16) == 16
     text = dagster.open("/deployment/daemons", "Scheduler").inner_text("body")
     assert re.search(r"Scheduler\s+Running", text)
     assert re.search(r"Sensors\s+Running", text)

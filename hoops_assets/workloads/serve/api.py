@@ -165,7 +165,10 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Refused:
 
     Of a union's branches the one that understood most of the question is told. What was sent is not repeated.
     """
-    if any(error["type"] == "json_invalid" for error in errors):
+    if any(
+        error["type"] == "json_invalid" or (error["loc"] == ("body",) and error["type"] == "missing")
+        for error in errors
+    ):
         return Refused(400, "not_json", "the body is not JSON in UTF-8")
     kept = [{**error, "loc": _place(error["loc"])} for error in errors]
     deepest: dict[Any, int] = {}
@@ -176,7 +179,7 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Refused:
     for error in kept:
         if len(error["loc"]) < deepest[error["loc"][:1]]:
             continue
-        fault = {"where": ".".join(map(str, error["loc"])) or "body", "what": str(error["msg"])[:200]}
+        fault = {"where": ".".join(map(str, error["loc"])) or "body", "what": _what(error)}
         if fault not in details:
             details.append(fault)
     return Refused(
@@ -184,7 +187,21 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Refused:
     )
 
 
+_WHAT = {
+    "list_type": "should be a list", "dict_type": "should be an object", "model_type": "should be an object",
+    "model_attributes_type": "should be an object", "finite_number": "should be a finite number",
+}  # fmt: skip
+"""Faults that pydantic tells otherwise of JSON than of what was read from JSON."""
+
+
+def _what(error: Mapping[str, Any]) -> str:
+    kind = error["type"]
+    if kind == "too_long":
+        return f"should have at most {error['ctx']['max_length']} entries"
+    return _WHAT.get(kind) or str(error["msg"])[:200]
+
+
 def _place(loc: Sequence[Any]) -> tuple[Any, ...]:
     """A place in the question without FastAPI's leading `body` and without pydantic's names of union branches."""
-    parts = tuple(loc[1:] if loc and loc[0] == "body" else loc)
+    parts = tuple(loc[1:] if loc and loc[0] in ("body", "path", "query") else loc)
     return tuple(part for part in parts if isinstance(part, int) or not set("[(") & set(str(part)))

@@ -230,7 +230,7 @@ class Server:
         variant = self.pinned(endpoint, headers, caller) or endpoint.draw(caller.seed, lines[0].encode())
         text, served = endpoint.answer_rows(values, variant)
         answer = await self.finish(endpoint, caller, text, served, started)
-        if CSV not in headers.get(b"accept", CSV):
+        if b"application/json" in headers.get(b"accept", CSV):
             return answer
         found = json.loads(answer)["predictions"]
         return "".join(f"{one['home_win_probability']:.7f}\n" for one in found).encode()
@@ -380,7 +380,7 @@ class Front:
         message = await receive()
         if message["type"] != "http.request":
             raise _Gone
-        body = await _whole_body(message, receive, most) if message["more_body"] else message["body"]
+        body = await _whole_body(message, receive, most) if message.get("more_body") else message.get("body", b"")
         if is_csv:
             return await server.predict_csv(body, caller, headers, started)
         ask = _read_ask(body)
@@ -443,7 +443,7 @@ def _too_large(most: int) -> Refused:
 
 async def _whole_body(message: Message, receive: Receive, most: int) -> bytes:
     """The body whose first part has come. Raises Refused, _Gone."""
-    parts: list[bytes] = [message["body"]]
+    parts: list[bytes] = [message.get("body", b"")]
     size = len(parts[0])
     while message.get("more_body", False):
         if size > most:
@@ -462,7 +462,7 @@ def _as_refused(error: Exception) -> Refused:
     if isinstance(error, Refused):
         return error
     if isinstance(error, ValidationError):
-        return invalid(error.errors(include_url=False, include_input=False, include_context=False))
+        return invalid(error.errors(include_url=False, include_input=False))
     _tell(f"{type(error).__name__}: {error}")
     return Refused(500, "internal", "the server failed; its log tells why")
 

@@ -76,12 +76,12 @@ def games(
         parts.append(f'<p class="warn">The last change was not taken: {escape(str(described["refused"]["error"]))}</p>')
     parts.append(f"<h2>{chosen:%A, %d %B %Y}</h2>")
     parts.append(_games_table(endpoint, answer) if answer else "<p>No games.</p>")
-    parts.append(f'<div class="two"><div>{_serving(described)}{_deployments(deployments)}</div><div>')
+    parts.append(f'<div class="two"><div>{_serving(described)}</div><div>')
     for variant in endpoint.variants:
         if variant.bundle.reliability:
             parts.append(f"<h2>Reliability of version {variant.version} ({escape(variant.learner)})</h2>")
             parts.append(reliability_svg(variant.bundle.reliability))
-    parts.append('</div></div><p class="soft"><a href="/docs">Routes for programs</a></p>')
+    parts.append(f'</div></div>{_deployments(deployments)}<p class="soft"><a href="/docs">Routes for programs</a></p>')
     return _document(f"{league}: {chosen}", "".join(parts))
 
 
@@ -174,9 +174,9 @@ def reliability_svg(bins: Sequence[ReliabilityBin]) -> str:
     games = sum(one.n for one in bins)
     label = f"Reliability over {games} games"
     return (
-        f'<svg id="reliability" viewBox="0 0 {SIDE} {SIDE}" width="100%" style="max-width:26rem" role="img"'
+        f'<svg id="reliability" viewBox="0 {EDGE - 12} {SIDE} {SIDE - EDGE + 12}" width="100%" style="max-width:26rem" role="img"'
         f' aria-label="{label}">{"".join(parts)}</svg>'
-        f'<p class="soft">{label}, in bins of equal count, with 95 % intervals.</p>'
+        f'<p class="soft">{label}, in bins of equal count, with 95\u00a0% intervals.</p>'
     )
 
 

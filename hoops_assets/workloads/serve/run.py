@@ -5,6 +5,7 @@ What belongs here: starting, and the refusal to start. Inside a container see `_
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hoops_assets.errors import HoopsError
 from hoops_assets.store import atomic
@@ -63,7 +65,7 @@ def serve(
         raise HoopsError("TLS needs both the certificate and its key")
     with _listening(host, port) as listener, _in_place(config, server, listener, certificate) as address:
         options = uvicorn.Config(
-            build_app(server), log_level="warning", access_log=False, lifespan="on", server_header=False,
+            build_app(server), http=OneWrite, log_level="warning", access_log=False, lifespan="on", server_header=False,
             proxy_headers=False, timeout_keep_alive=IDLE, timeout_graceful_shutdown=GRACE,
             limit_concurrency=CONNECTIONS, backlog=CONNECTIONS, ws="none",
             ssl_certfile=certificate, ssl_keyfile=key,
@@ -78,6 +80,42 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class OneWrite(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, writing a response's head and body to the socket at once: half of the system calls."""
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio.Protocol."""
+        super().connection_made(_Joining(transport, self.loop))  # pyright: ignore[reportArgumentType]
+
+
+class _Joining:
+    """A transport that holds a response's head until what comes next, or the next turn of the loop."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop, self._held = transport, loop, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data[:9] == b"HTTP/1.1 ":
+            self._held = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            data, self._held = self._held, b""
+            self._transport.write(data)
 
 
 @contextmanager
