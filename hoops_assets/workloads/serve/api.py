@@ -182,6 +182,8 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Refused:
         fault = {"where": ".".join(map(str, error["loc"])) or "body", "what": _what(error)}
         if fault not in details:
             details.append(fault)
+        if len(details) == MAX_DETAILS:  # a question can hold thousands of faults
+            break
     return Refused(
         422, "invalid", f"the question is not valid: {details[0]['where']}: {details[0]['what']}", details[:MAX_DETAILS]
     )
