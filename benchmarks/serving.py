@@ -12,8 +12,10 @@ Models: StandardScaler and CalibratedClassifierCV(sigmoid, 5 folds) of a logisti
 calibrated model fitted out of fold) as `logistic`, of five averaged models (ensemble=True) as `logistic_5`, and of
 boosting with 100 trees as `boosting`, each a league of the one server.
 
-Slices of a second are taken in turn, and the medians are told. The servers share one processor, of which only the one
-that is asked has work; the client is another process on another: 8 connections, each with one request under way.
+Slices of a second are taken in turn, and the medians are told. The client is another process: 8 connections, each with
+one request under way. As in the measurements that the wanted figures come from, CPU per request is read with every
+process where the system puts it, rates and latencies with the servers on one processor and the client on another (the
+same requests again, named `... pinned`): a rate without pinning says more of the scheduler than of the server.
 `batch` is one connection with 1,000 rows of features a request, `one by one` one connection with one game a request.
 
     python benchmarks/serving.py [--rounds 5] [--seconds 1] [--json]
@@ -126,9 +128,11 @@ class Client:
 
     def __init__(self) -> None:
         command = [sys.executable, __file__, "--client"]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=functools.partial(pin, -1)
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def slice(self, port: int, requests: list[bytes], connections: int, seconds: float) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
@@ -171,9 +175,12 @@ def rss_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def pin(which: int) -> None:
-    """Keeps this process on the first (0) or the last (-1) of the processors that it may use."""
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[which]})
+def pin(pid: int, processors: set[int]) -> None:
+    """Keeps a process, all its threads and all below it, on some processors."""
+    for one in tree(pid):
+        for thread in Path(f"/proc/{one}/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), processors)
 
 
 def children(pid: int) -> list[int]:
@@ -194,7 +201,6 @@ def process(command: list[str], port: int, folder: Path, **environment: str) -> 
         started = subprocess.Popen(
             command, cwd=folder, stdout=file, stderr=file,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}, start_new_session=True,
-            preexec_fn=functools.partial(pin, 0),
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 90
@@ -333,40 +339,55 @@ def measure(rounds: int, seconds: float, folder: Path, tell: Callable[[str], Non
         tell("servers are up")
         features = json.loads(batch[0].partition(b"\r\n\r\n")[2])["instances"][:1]
         one_row = [request("/invocations", {"inputs": {"features": features}})]
-        whole: dict[str, tuple[int, int, list[bytes], int]] = {
+        servers = (hello.pid, ours.pid, mlflow.pid)
+        costs = {
             "hello": (hello.pid, hello_port, [request("/")], CONNECTIONS),
             **{name: (ours.pid, port, asked[name], CONNECTIONS) for name in LEARNERS},
-            "mlflow": (mlflow.pid, mlflow_port, one_row, CONNECTIONS),
-            "one by one": (ours.pid, port, asked[LEARNERS[0]], 1),
-            "batch": (ours.pid, port, batch, 1),
         }
-        found = _slices(whole, rounds, seconds, ours.pid, tell)
+        rates = {
+            "hello pinned": costs["hello"],
+            "logistic pinned": costs["logistic"],
+            "mlflow pinned": (mlflow.pid, mlflow_port, one_row, CONNECTIONS),
+            "one by one pinned": (ours.pid, port, asked[LEARNERS[0]], 1),
+            "batch pinned": (ours.pid, port, batch, 1),
+        }
+        client_process = Client()
+        processors = os.sched_getaffinity(0)
+        try:
+            tell("CPU")
+            found = _slices(client_process, costs, rounds, seconds, ours.pid)
+            tell("rates")
+            for pid in servers:
+                pin(pid, {min(processors)})
+            pin(client_process.pid, {max(processors)})
+            found |= _slices(client_process, rates, rounds, seconds, ours.pid)
+        finally:
+            client_process.end()
         memory = {"ours": rss_mb(ours.pid), "mlflow": max(map(rss_mb, tree(mlflow.pid))), "hello": rss_mb(hello.pid)}
         counted = _logged(home)
     return _summary(found, memory, counted)
 
 
+Asked = tuple[int, int, list[bytes], int]
+"""A server's process and port, the requests, and the number of connections."""
+
+
 def _slices(
-    whole: dict[str, tuple[int, int, list[bytes], int]], rounds: int, seconds: float, ours: int,
-    tell: Callable[[str], None],
-) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
-    client_process = Client()
+    client_process: Client, whole: dict[str, Asked], rounds: int, seconds: float, ours: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Asks one after the other, `rounds` times; `ours` is the server whose drain is counted beside."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in whole}
-    try:
-        for _, port, requests, _ in whole.values():
-            client_process.slice(port, requests, 2, 0.3)
-        for number in range(rounds):
-            tell(f"round {number + 1} of {rounds}")
-            for name, (pid, port, requests, connections) in whole.items():
-                drains = children(ours)
-                asked = [one for one in tree(pid) if one not in drains]
-                before, drained = sum(map(cpu_seconds, asked)), sum(map(cpu_seconds, drains))
-                told = client_process.slice(port, requests, connections, seconds)
-                told["cpu"] = sum(map(cpu_seconds, asked)) - before
-                told["drain"] = sum(map(cpu_seconds, drains)) - drained
-                found[name].append(told)
-    finally:
-        client_process.end()
+    for _, port, requests, connections in whole.values():
+        client_process.slice(port, requests, connections, 0.3)
+    for _ in range(rounds):
+        for name, (pid, port, requests, connections) in whole.items():
+            drains = children(ours)
+            asked = [one for one in tree(pid) if one not in drains]
+            before, drained = sum(map(cpu_seconds, asked)), sum(map(cpu_seconds, drains))
+            told = client_process.slice(port, requests, connections, seconds)
+            told["cpu"] = sum(map(cpu_seconds, asked)) - before
+            told["drain"] = sum(map(cpu_seconds, drains)) - drained
+            found[name].append(told)
     return found
 
 
@@ -401,7 +422,7 @@ def _summary(
             "requests": answered,
         }
     drained = [one for name in LEARNERS for one in found[name]]
-    rows = BATCH * servers["batch"]["requests_per_second"]
+    rows = BATCH * servers["batch pinned"]["requests_per_second"]
     ratios = {
         name: round(
             statistics.median(
@@ -418,16 +439,16 @@ def _summary(
         "ratio_to_mlflow": round(
             statistics.median(
                 (one["requests"] / one["seconds"]) / (other["requests"] / other["seconds"])
-                for one, other in zip(found["logistic"], found["mlflow"], strict=True)
+                for one, other in zip(found["logistic pinned"], found["mlflow pinned"], strict=True)
             ),
             1,
         ),
-        "p99_ms": servers["logistic"]["p99_ms"],
+        "p99_ms": servers["logistic pinned"]["p99_ms"],
         "batch_rows_per_second": round(rows),
-        "batch_ratio": round(rows / servers["one by one"]["requests_per_second"], 1),
+        "batch_ratio": round(rows / servers["one by one pinned"]["requests_per_second"], 1),
         "rss_mb": round(memory["ours"], 1),
         "rss_mb_others": {name: round(memory[name], 1) for name in ("hello", "mlflow")},
-        "failures": sum(int(servers[name]["failures"]) for name in (*LEARNERS, "one by one", "batch")),
+        "failures": sum(int(servers[name]["failures"]) for name in servers),
         "drain_us": round(1e6 * sum(o["drain"] for o in drained) / sum(o["requests"] for o in drained), 1),
         **counted,
         "servers": servers,
@@ -471,7 +492,7 @@ def main() -> None:
     for name, (_, limit) in REQUIRED.items():
         print(f"{name:20} {result[name]:>10} (wanted {limit}) {'ok' if result['holds'][name] else 'MISSED'}")
     for name, row in result["servers"].items():
-        print(f"{name:12}", "  ".join(f"{key} {value:g}" for key, value in row.items()))
+        print(f"{name:18}", "  ".join(f"{key} {value:g}" for key, value in row.items()))
 
 
 if __name__ == "__main__":

@@ -244,15 +244,15 @@ class Server:
             text: its forecasts as JSON, joined by commas.
             started: of time.perf_counter.
         """
-        number = next(self._ids)
-        body = f'{endpoint.head}{self._run}-{number:x}","logged":true,"predictions":[{text}]}}'
-        line = f'{{"at":{time.time():.6f},"customer":{caller.name_json}{endpoint.log_head}{body}}}\n'.encode()
+        told = f'{endpoint.head}{self._run}-{next(self._ids):x}","logged":true,"predictions":[{text}]}}'
+        body = told.encode()
+        line = b'{"at":%d%s%s%s}\n' % (time.time_ns(), caller.log_head, endpoint.log_head, body)
         if not self.log.append(line) and not await self.log.append_or_wait(line):
-            body = body.replace('"logged":true', '"logged":false', 1)
+            body = body.replace(b'"logged":true', b'"logged":false', 1)
         seconds = time.perf_counter() - started
         for version, predictions, degraded in served:
             self.metrics.answered(endpoint.league, version, predictions, degraded, seconds)
-        return body.encode()
+        return body
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -424,7 +424,10 @@ def _check_length(headers: Headers, most: int) -> None:
 
 def _check_type(headers: Headers, path: str) -> bool:
     """Whether the body is CSV. Raises Refused 415 for what is neither JSON nor, where it is allowed, CSV."""
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    given = headers.get(b"content-type", b"")
+    if given == JSON_TYPES[0]:
+        return False
+    kind = given.partition(b";")[0].strip().lower()
     if kind in JSON_TYPES:
         return False
     if kind == CSV and path == INVOCATIONS:

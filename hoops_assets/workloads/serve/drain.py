@@ -101,7 +101,7 @@ def _rows(content: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
 def _rows_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
     answer = entry["answer"]
     common = {
-        "at": datetime.fromtimestamp(entry["at"], UTC), "request_id": answer["request_id"],
+        "at": datetime.fromtimestamp(entry["at"] / 1e9, UTC), "request_id": answer["request_id"],
         "customer": entry["customer"], "league": answer["league"], "traffic": json.dumps(entry["traffic"]),
     }  # fmt: skip
     return [

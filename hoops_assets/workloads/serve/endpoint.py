@@ -243,7 +243,7 @@ class LoadedEndpoint:
         traffic = {str(told.version): told.traffic for told in state.variants if told.traffic}
         # What every answer of this endpoint begins with, and what stands before it in the log.
         self.head = f'{{"league":{json.dumps(state.league)},"revision":{state.revision},"request_id":"'
-        self.log_head = f',"traffic":{json.dumps(traffic, separators=(",", ":"))},"answer":'
+        self.log_head = f',"traffic":{json.dumps(traffic, separators=(",", ":"))},"answer":'.encode()
         self._teams: dict[str, str] = {}
         for variant in reversed(self.variants):
             self._teams.update({name.casefold(): code for name, code in variant.bundle.teams.items()})

@@ -131,7 +131,7 @@ class Caller:
     """A customer as the running server knows it: a key, or whom a platform or the loopback vouches for.
 
     Attributes:
-        name_json: the customer's name as JSON.
+        log_head: the customer's name, as it stands in a line of the log.
         seed: crc32 of the name, see `endpoint`.
     """
 
@@ -144,7 +144,7 @@ class Caller:
         "expires",
         "hashed",
         "is_admin",
-        "name_json",
+        "log_head",
         "seed",
     )
 
@@ -152,7 +152,7 @@ class Caller:
         self, customer: str, *, is_admin: bool, hashed: bytes = b"", rate: float = 0.0, expires: float | None = None
     ) -> None:
         self.customer, self.is_admin, self.hashed, self.expires = customer, is_admin, hashed, expires
-        self.name_json, self.seed = json.dumps(customer), zlib.crc32(customer.encode())
+        self.log_head, self.seed = f',"customer":{json.dumps(customer)}'.encode(), zlib.crc32(customer.encode())
         self._rate, self._burst = rate, max(2.0 * rate, 1.0)
         self._tokens, self._filled = self._burst, time.monotonic()
 

@@ -34,7 +34,12 @@ def line(number: int, games: int = 1) -> bytes:
         "logged": True,
         "predictions": [one] * games,
     }
-    entry = {"at": 1_800_000_000 + number / 1000, "customer": "acme", "traffic": {"3": 100}, "answer": answer}
+    entry = {
+        "at": 1_800_000_000_000_000_000 + number * 1_000_000,
+        "customer": "acme",
+        "traffic": {"3": 100},
+        "answer": answer,
+    }
     return json.dumps(entry).encode() + b"\n"
 
 
