@@ -140,7 +140,9 @@ def run_empty(layers: Layers, start: date, end: date, *, stock: bool) -> dict[st
     lane = build_lane(league, settings)
     assert lane.calendar
     definitions = emptied(build_defs(settings, leagues=[league]))
-    instance = dg.DagsterInstance.from_config(str(prepare_home(settings))) if stock else open_instance(settings)
+    if stock:
+        (prepare_home(settings) / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    instance = dg.DagsterInstance.from_config(str(settings.dagster_home)) if stock else open_instance(settings)
     graph = definitions.resolve_asset_graph()
     job = definitions.resolve_implicit_global_asset_job_def()
     partitioned = [key for key in sorted(graph.get_all_asset_keys()) if graph.get(key).partitions_def is not None]

@@ -32,7 +32,10 @@ def build_lane(league: League, settings: Settings) -> Lane:
     calendar = calendar if calendar and calendar.days else None
     today = settings.clock().astimezone(league.zone).date()
     playing = calendar is None or last_known_day(calendar) >= today - SETTLING
-    return Lane(league, calendar, game_days(league, calendar, settings), settings.steps, playing)
+    days = game_days(league, calendar, settings)
+    waits = settings.training_wait or settings.pipelines != "dagster"
+    built_in = ("xgboost",) if settings.training == "sagemaker" and settings.aws.xgboost else ()
+    return Lane(league, calendar, days, settings.steps, playing, settings.reaction, waits, settings.pipelines, built_in)
 
 
 def readable_lanes(settings: Settings) -> Iterator[Lane]:

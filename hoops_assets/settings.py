@@ -40,12 +40,43 @@ class Step(BaseModel):
 
 StepName = Literal["ingest", "features", "training", "deployment", "prediction", "monitoring"]
 
+RetrainSignal = Literal["residuals", "concept", "home_advantage", "target", "inputs", "unseen", "totals"]
+"""Signals of drift that games played since the last training may answer. Missing inputs and skew are not among them: they
+are mended at their source."""
+
+
+class Reaction(BaseModel):
+    """When the platform trains again by itself.
+
+    Attributes:
+        signals: alarms `drift/SIGNAL` that ask for a training when they turn red; none switches that off. `inputs` is left out
+            because it alarms wherever the teams' strengths are spread anew, and a training does not help there
+            (docs/reaction.md).
+        cooldown_days: after a training that an alarm asked for, days in which no other alarm does.
+        minimum_games: games that must have been settled since the last training before an alarm asks for the next.
+        attempts: how often a training that failed is asked for because of the same alarm, once a day.
+        retrain: weekly (Monday morning, league time, if a game was settled) or off.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    signals: tuple[RetrainSignal, ...] = ("residuals", "concept", "home_advantage", "target", "unseen")
+    cooldown_days: int = Field(default=14, ge=0, le=366)
+    minimum_games: int = Field(default=100, ge=0)
+    attempts: int = Field(default=3, ge=1, le=10)
+    retrain: Literal["off", "weekly"] = "off"
+
+
 Instance = Literal["laptop", "server"]
 
 BufferPolicy = Literal["wait", "sample"]
 
 Provider = Literal["local", "sagemaker"]
 """Who runs a step. The cloud providers join this list when their contracts are kept."""
+
+
+PipelineProvider = Literal["dagster", "local", "sagemaker"]
+"""Who runs the steps of training: Dagster, each as an asset of its own; or a pipeline that makes all the assets at once."""
 
 
 class AwsSettings(BaseModel):
@@ -61,6 +92,8 @@ class AwsSettings(BaseModel):
         training_instance, serving_instance: instance types.
         capture_percent: share of the endpoint's questions and answers that is kept in the bucket.
         spot: whether training may run on spare capacity, which is cheaper and may be taken away.
+        isolated: whether a training job has no network; then nothing is seen of it while it runs.
+        xgboost: whether SageMaker's built-in XGBoost is trained as well, where training has provider sagemaker.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +107,8 @@ class AwsSettings(BaseModel):
     training_instance: str = "ml.m5.large"
     serving_instance: str = "ml.m5.large"
     spot: bool = False
+    isolated: bool = False
+    xgboost: bool = False
     capture_percent: int = Field(default=100, ge=0, le=100)
 
 
@@ -104,8 +139,14 @@ class Settings(BaseSettings):
         record_url: SQLAlchemy URL of the append-only record; default sqlite at HOME/record.db.
         mlflow_tracking_uri: where the registry is mirrored; default sqlite at HOME/mlflow.db; "" switches the mirror off.
         steps: retries, time limit and fall-back of a step of the lane, where it is not to be the default; see Step.
+        reaction: when the platform trains again by itself; HOOPS_REACTION__COOLDOWN_DAYS and so on, see Reaction.
+        keep_days: how far back `hoops tidy` keeps runs, their logs, training jobs and versions of tables, in days.
         pool_limits: pool -> how many runs may use it at once, where it is not to be the default; see `hoops limits`.
-        training, registry, prediction: the provider of each step, one line each.
+        training, registry, prediction, monitoring: the provider of each step, one line each.
+        pipelines: dagster (each step of training is an asset of its own), or the provider of a pipeline that makes all those
+            assets in one step; pipeline_parallelism: how many of its steps may run at once.
+        training_wait: whether the run that submits a training job waits for its end; false is for jobs of hours, whose end a
+            sensor then watches for.
         aws: where on AWS, for the steps with provider sagemaker; HOOPS_AWS__REGION and so on.
     """
 
@@ -129,10 +170,16 @@ class Settings(BaseSettings):
     record_url: str = ""
     mlflow_tracking_uri: str | None = None
     steps: dict[StepName, Step] = {}
+    reaction: Reaction = Reaction()
+    keep_days: int = Field(default=90, ge=1)
     pool_limits: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     training: Provider = "local"
     registry: Provider = "local"
     prediction: Provider = "local"
+    pipelines: PipelineProvider = "dagster"
+    pipeline_parallelism: int = Field(default=3, ge=1, le=50)
+    monitoring: Provider = "local"
+    training_wait: bool = True
     aws: AwsSettings = AwsSettings()
 
     @field_validator("home", mode="before")
@@ -182,7 +229,15 @@ class Settings(BaseSettings):
 
 
 # Set by other programs or by the tests, not settings of ours.
-_NOT_SETTINGS = {"HOOPS_REAL_DATA", "HOOPS_FAULT", "HOOPS_COMMIT", "HOOPS_BUNDLE", "HOOPS_AUTHENTICATED_BY"}
+_NOT_SETTINGS = {
+    "HOOPS_AUTHENTICATED_BY",
+    "HOOPS_BUNDLE",
+    "HOOPS_COMMIT",
+    "HOOPS_FAULT",
+    "HOOPS_LIVE",
+    "HOOPS_LIVE_BUCKET",
+    "HOOPS_REAL_DATA",
+}
 
 
 def load_settings() -> Settings:
@@ -193,6 +248,7 @@ def load_settings() -> Settings:
     """
     known = [f"HOOPS_{name.upper()}" for name in Settings.model_fields]
     known += [f"HOOPS_AWS__{name.upper()}" for name in AwsSettings.model_fields]
+    known += [f"HOOPS_REACTION__{name.upper()}" for name in Reaction.model_fields]
     for name in sorted(os.environ):
         if name.startswith("HOOPS_") and name not in known and name not in _NOT_SETTINGS:
             raise SettingsError(

@@ -53,3 +53,14 @@ def aws(aws_emulator: AwsEmulator) -> Iterator[Aws]:
         aws = Aws(settings)
         aws.s3.create_bucket(Bucket=settings.bucket)
         yield aws
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many faults the tests of chaos have struck, and what was lost by them."""
+    from hoops_assets_tests.chaos import tally
+
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    if lines := tally.summary(report for report in reports if report.when == "call"):
+        terminalreporter.section("chaos: faults and losses")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -61,6 +61,25 @@ def end_connections(url: str) -> int:
         connection.close()
 
 
+def crash(url: str) -> None:
+    """kill -9 of one of the server's processes: it then ends all others, and recovers from its log by itself."""
+    connection = psycopg2.connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        os.kill(cursor.fetchone()[0], signal.SIGKILL)
+
+
+@contextmanager
+def database(server: str, name: str) -> Iterator[str]:
+    """A new database on a server; gives its URL."""
+    connection = psycopg2.connect(server)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    connection.close()
+    yield server.rpartition("/")[0] + f"/{name}"
+
+
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:

@@ -105,7 +105,11 @@ def logistic(C: float = 0.01) -> Pipeline:  # noqa: N803
 
 
 def boosting(
-    max_iter: int = 150, learning_rate: float = 0.05, max_leaf_nodes: int = 3, min_samples_leaf: int = 50
+    max_iter: int = 150,
+    learning_rate: float = 0.05,
+    max_leaf_nodes: int = 3,
+    min_samples_leaf: int = 50,
+    patience: int = 0,
 ) -> Pipeline:
     """Gradient boosting with small trees on the SIMPLE features, monotonic where the direction is known.
 
@@ -114,7 +118,11 @@ def boosting(
         learning_rate: weight of each tree.
         max_leaf_nodes: leaves of each tree; 3 lets two features meet.
         min_samples_leaf: games in a leaf.
+        patience: trees without gain on later games after which training stops (`workloads.steps`); 0: it never does.
+            scikit-learn's own way to stop early would draw those games at random and so look into the future.
     """
+    if patience < 0:
+        raise ValueError(f"patience is a number of trees, not {patience}")
     model = HistGradientBoostingClassifier(
         max_iter=max_iter,
         learning_rate=learning_rate,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hoops_assets.basketball.games import FIXTURE_COLUMNS, FIXTURES
+from hoops_assets.basketball.ratings import LOGIT_PER_POINT
 
 PREDICTIONS = {
     **FIXTURES,
@@ -20,6 +21,7 @@ PREDICTIONS = {
     "home_win_probability": "float64",
     "made_at": "datetime64[us, UTC]",
     "backfilled": "bool",  # made after the game, by a model that knew nothing of its day
+    "degraded": "object",  # by what instead of the version's model, and why; empty if the model itself answered
 }
 """Columns and pandas types, one row per game and version."""
 
@@ -42,12 +44,20 @@ def may_forecast(days: pd.Series, trained_through: date) -> np.ndarray:
 
 
 def predictions(
-    fixtures: pd.DataFrame, probabilities: np.ndarray, *, version: int, learner: str, now: datetime, zone: ZoneInfo
+    fixtures: pd.DataFrame,
+    probabilities: np.ndarray,
+    *,
+    version: int,
+    learner: str,
+    now: datetime,
+    zone: ZoneInfo,
+    degraded: str = "",
 ) -> pd.DataFrame:
     """One version's forecasts of fixtures.
 
     Args:
         fixtures: columns FIXTURE_COLUMNS, n rows. probabilities: P(home win), float64 [n].
+        degraded: by what and why, if the version's model could not be asked.
 
     Returns:
         Columns PREDICTIONS, n rows.
@@ -58,12 +68,23 @@ def predictions(
         home_win_probability=np.asarray(probabilities, dtype="float64"),
         made_at=pd.Timestamp(now).tz_convert("UTC").as_unit("us"),
         backfilled=started(fixtures, now, zone),
+        degraded=degraded,
     )
     return out.astype({"version": "int32"})[list(PREDICTIONS)]
 
 
+def by_ratings(features: pd.DataFrame) -> np.ndarray:
+    """P(home win) by Elo ratings alone, float64 [n]: what is left of a forecast without a model.
+
+    Args:
+        features: column `elo_difference`, home advantage included.
+    """
+    return 1 / (1 + np.exp(-LOGIT_PER_POINT * features["elo_difference"].to_numpy(dtype="float64")))
+
+
 def merge_predictions(stored: pd.DataFrame, made: pd.DataFrame, games: pd.Series) -> pd.DataFrame:
-    """Stored and newly made predictions of the same days: a forecast of a game that has begun is never replaced.
+    """Stored and newly made predictions of the same days: a forecast of a game that has begun is never replaced, and none
+    that a model made by one that is degraded.
 
     Args:
         stored: what stands in the table for these days. made: one version's new forecasts.
@@ -74,6 +95,8 @@ def merge_predictions(stored: pd.DataFrame, made: pd.DataFrame, games: pd.Series
         begun. Forecasts of games that were cancelled or moved to another day are gone, whatever version made them.
     """
     stored = stored[stored["game_id"].isin(games)]
+    whole = _keys(stored[stored["degraded"] == ""])
+    made = made[(made["degraded"] == "") | ~_keys(made).isin(whole)]
     kept = stored[~_keys(stored).isin(_keys(made[~made["backfilled"]]))]
     new = made[~_keys(made).isin(_keys(kept))]
     parts = [part for part in (kept, new) if len(part)]

@@ -6,6 +6,8 @@ and every validation game before every test game.
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 
@@ -26,7 +28,15 @@ MIN_HELD_OUT = 100
 """Games that validation and test must each have at least; they take as many whole seasons as that needs."""
 
 
-def training_set(features: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+HeldOut = Literal["seasons", "games"]
+"""By what validation and test are measured: whole seasons, or as few game days as hold enough games."""
+
+LATEST_VALIDATION = 400
+"""Games of validation where game days are held out. They cost no recency, since the model is fitted on them in the end; on
+100 of them the choice between learners would be luck."""
+
+
+def training_set(features: pd.DataFrame, results: pd.DataFrame, held_out: HeldOut = "seasons") -> pd.DataFrame:
     """Features of played games with their label and split.
 
     Test is the latest seasons that together have MIN_HELD_OUT games, validation the seasons before those, train the
@@ -35,6 +45,8 @@ def training_set(features: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     Args:
         features: columns `features.FEATURE_TABLE`.
         results: `game_id`, `home_score`, `away_score`.
+        held_out: "games": test is the latest game days that have MIN_HELD_OUT games, validation those with LATEST_VALIDATION
+            games before, so that a model that is trained in the middle of a season learns from it.
 
     Returns:
         Columns TRAINING_SET.
@@ -49,28 +61,30 @@ def training_set(features: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
             f"{len(played)} played games on {played['day'].nunique()} days are too few to split; backfill more days"
         )
     played = played.assign(home_win=played["home_score"] > played["away_score"])
-    split = _by_season(played["season"])
+    split = (
+        _latest(played["season"], MIN_HELD_OUT) if held_out == "seasons" else _latest(played["day"], LATEST_VALIDATION)
+    )
     played["split"] = _by_day(played["day"]) if split is None else split
     return played[list(TRAINING_SET)].reset_index(drop=True)
 
 
-def _by_season(seasons: pd.Series) -> pd.Series | None:
-    """The split of each row, or None if no season is left to train on."""
-    games = seasons.value_counts().sort_index(ascending=False)
-    spans = iter(games.items())
-    parts: dict[str, list[int]] = {"test": [], "validation": []}
-    for part in parts.values():
+def _latest(spans: pd.Series, validation: int) -> pd.Series | None:
+    """The split of each row by its season or day, or None if nothing is left to train on."""
+    games = spans.value_counts().sort_index(ascending=False)
+    latest = iter(games.items())
+    parts: dict[str, list[Any]] = {"test": [], "validation": []}
+    for part, least in zip(parts.values(), (MIN_HELD_OUT, validation), strict=True):
         count = 0
-        while count < MIN_HELD_OUT:
-            season, n = next(spans, (None, 0))
-            if season is None:
+        while count < least:
+            span, n = next(latest, (None, 0))
+            if span is None:
                 return None
-            part.append(int(season))  # type: ignore[call-overload]
+            part.append(span)
             count += int(n)
-    if next(spans, None) is None:
+    if next(latest, None) is None:
         return None
-    split = np.select([seasons.isin(parts["test"]), seasons.isin(parts["validation"])], ["test", "validation"], "train")
-    return pd.Series(split, index=seasons.index, dtype="object")
+    split = np.select([spans.isin(parts["test"]), spans.isin(parts["validation"])], ["test", "validation"], "train")
+    return pd.Series(split, index=spans.index, dtype="object")
 
 
 def _by_day(days: pd.Series) -> pd.Series:

@@ -10,7 +10,21 @@ import sys
 
 import typer
 
-from hoops_assets.cli import ask, bench, emulate, lane, leagues, models, operate, quality, rehearse, rollout, serve
+from hoops_assets.cli import (
+    ask,
+    bench,
+    emulate,
+    lane,
+    leagues,
+    models,
+    monitor,
+    operate,
+    quality,
+    rehearse,
+    rollout,
+    serve,
+    services,
+)
 from hoops_assets.cli.shared import CANNOT, tell_error
 from hoops_assets.errors import HoopsError
 
@@ -26,8 +40,10 @@ app.add_typer(operate.app)
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(rehearse.app, name="rehearse")
 app.add_typer(quality.app)
+app.add_typer(monitor.app)
 app.add_typer(serve.app)
 app.add_typer(rollout.app)
+app.add_typer(services.app)
 
 
 def main() -> None:

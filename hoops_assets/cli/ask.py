@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hoops_assets.cli.pages import Page, write_page
 from hoops_assets.cli.shared import Json, League, day_of, load_settings, out, print_json, print_table
 from hoops_assets.errors import HoopsError
 
@@ -31,6 +32,7 @@ def data(
         str,
         typer.Option(help="which games: a game id, or KEY=VALUE of stage, season, team, home, away, day, from, to"),
     ],
+    page: Page = False,
     as_json: Json = False,
 ) -> None:
     """Were these games in the training set of a model? For example --games "stage=quarter-final season=2026"."""
@@ -38,6 +40,10 @@ def data(
     from hoops_assets.services.lineage.questions import ask_data
 
     answer = ask_data(_places(), model, games)
+    if page:
+        from hoops_assets.services.lineage import pages
+
+        write_page(load_settings().home, pages.data_page(answer))
     if as_json:
         print_json(plain(answer))
         return
@@ -58,6 +64,7 @@ def data(
 def best(
     league: League,
     score: Annotated[str, typer.Option(help="log_loss or brier")] = "log_loss",
+    page: Page = False,
     as_json: Json = False,
 ) -> None:
     """Which hyper-parameters did best, paired on the same games, with intervals that allow for picking the best of many."""
@@ -65,6 +72,10 @@ def best(
     from hoops_assets.services.lineage.questions import as_json as plain
 
     answer = ask_best(_places(), league, score)  # type: ignore[arg-type]
+    if page:
+        from hoops_assets.services.lineage import pages
+
+        write_page(load_settings().home, pages.best_page(answer))
     if as_json:
         print_json(plain(answer))
         return
@@ -82,12 +93,16 @@ def best(
 
 
 @app.command()
-def code(model: Model, as_json: Json = False) -> None:
+def code(model: Model, page: Page = False, as_json: Json = False) -> None:
     """Exactly which code made a model: commit, whether the tree was dirty, digests of source and locked packages."""
     from hoops_assets.services.lineage.questions import as_json as plain
     from hoops_assets.services.lineage.questions import ask_code
 
     answer = ask_code(_places(), model)
+    if page:
+        from hoops_assets.services.lineage import pages
+
+        write_page(load_settings().home, pages.code_page(answer))
     if as_json:
         print_json(plain(answer))
         return
@@ -105,6 +120,7 @@ def served(
     on: Annotated[str, typer.Option(help="day in the league's time zone, as 2026-05-12")],
     game: Annotated[str | None, typer.Option(help="only this game id")] = None,
     league: Annotated[str | None, typer.Option(help="only this league")] = None,
+    page: Page = False,
     as_json: Json = False,
 ) -> None:
     """Which version answered a customer on a day, with the traffic split of that moment."""
@@ -115,6 +131,10 @@ def served(
     if day is None:
         raise HoopsError("--on is empty; write a day as 2026-05-12")
     answer = ask_served(_places(), customer, day, game=game, league=league)
+    if page:
+        from hoops_assets.services.lineage import pages
+
+        write_page(load_settings().home, pages.served_page(answer, league))
     if as_json:
         print_json(plain(answer))
         return

@@ -51,24 +51,31 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def tidy(
-    keep: Annotated[str, typer.Option(help="how far back everything is kept, as 90d")] = "90d",
+    keep: Annotated[
+        str | None, typer.Option(help="how far back all is kept, as 90d; else the setting keep_days")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Prunes old runs with their logs, old training jobs and old versions of tables that no registered model names."""
+    """Prunes old runs and logs, old training jobs and batches, old versions of tables that no registered model names."""
     from hoops_assets.launch.tidy import tidy as prune
 
-    if not keep.endswith("d") or not keep[:-1].isdigit() or int(keep[:-1]) < 1:
+    settings = load_settings()
+    if keep is not None and (not keep.endswith("d") or not keep[:-1].isdigit() or int(keep[:-1]) < 1):
         raise HoopsError(f"--keep {keep!r}: write a number of days, at least one, as 90d")
+    days = int(keep[:-1]) if keep else settings.keep_days
     leagues, errors = readable_leagues()
     if errors:
         err.print("tables of leagues that cannot be read are left alone: hoops leagues list", highlight=False)
     with status("pruning", quiet=as_json):
-        done = prune(load_settings(), [league.name for league in leagues], timedelta(days=int(keep[:-1])))
+        done = prune(settings, [league.name for league in leagues], timedelta(days=days))
     if as_json:
         print_json(vars(done))
         return
     print_table("Files of tables", [{"table": name, "files": files} for name, files in done.files.items()])
-    out.print(f"{done.runs} runs, {done.jobs} training jobs and {done.bytes / 2**20:.1f} MiB went", highlight=False)
+    out.print(
+        f"{done.runs} runs, {done.jobs} training jobs, {done.batches} batches and {done.bytes / 2**20:.1f} MiB went",
+        highlight=False,
+    )
 
 
 @limits_app.command("show")

@@ -51,7 +51,11 @@ def aws(
     print_table("Made on SageMaker", told["made"])
     print_table("Billed", told["billed"])
     print_table("Actions", told["actions"])
-    out.print(f"served by {told['served']}; forecasts of {told['forecasts']} games; left behind: {told['left']}")
+    out.print(
+        f"served by {told['served']}; forecasts of {told['forecasts']} games, {told['answers_in_the_record']} answers"
+        f" captured, {told['nights']} game nights planned; lineage {'agrees' if told['lineage_agrees_with_the_record'] else 'differs'};"
+        f" left behind: {told['left']}"
+    )
 
 
 def _rehearse(emulator: AwsEmulator, home: Path, league: str, quiet: bool) -> dict[str, Any]:
@@ -66,41 +70,78 @@ def _rehearse(emulator: AwsEmulator, home: Path, league: str, quiet: bool) -> di
         image=f"{emulator.account}.dkr.ecr.{emulator.region}.amazonaws.com/hoops:1",
     )  # fmt: skip
     settings = Settings(
-        home=home, training="sagemaker", registry="sagemaker", prediction="sagemaker", mlflow_tracking_uri="", aws=where
-    )
+        home=home, training="sagemaker", registry="sagemaker", prediction="sagemaker", pipelines="sagemaker",
+        monitoring="sagemaker", mlflow_tracking_uri="", aws=where,
+    )  # fmt: skip
     lanes = Lanes(settings, league)
     with status("games and features, on this machine", quiet):
         report = lanes.backfill(stages=("ingest", "features"))
         if report.failed:
             raise HoopsError(f"the features of {league} were not made; run: hoops backfill {league}")
-    with status("training and registering", quiet):
+    with status("training by a pipeline and registering", quiet):
         lanes.train()
     with status("deploying", quiet):
         deployed = lanes.deploy()
     with status("forecasting", quiet):
         days = lanes.days()[-settings.upcoming_days :]
         lanes.backfill(days[0], days[-1], stages=("prediction",))
+    with status("looking for drift", quiet):
+        lanes.monitor()
+    registry = open_registry("local", home / "registry", where)
+    service = open_prediction("sagemaker", registry, home, where)
+    with status("scaling with the game nights", quiet):
+        planned = _scale(service, settings, lanes.league)
+    agrees = _lineage_agrees(emulator, where, registry, lanes.record, league)
     made = {kind: len(names) for kind, names in emulator.standing().items() if not kind.startswith("running")}
-    forecasts = len(_forecasts(settings, league))
-    open_prediction("sagemaker", open_registry("local", home / "registry", where), home, where).remove(league)
+    forecasts, answers = len(_forecasts(settings, league)), len(lanes.record.rows("served_predictions", league=league))
+    service.remove(league)
     standing = emulator.standing()
-    gone = ("endpoint", "endpoint configuration", "model", "running training job", "running transform job")
-    entries = lanes.record.ledger(league=league)
-    billed = round(sum(entry.billed_seconds or 0 for entry in entries if entry.what == "training"))
+    gone = ("endpoint", "endpoint configuration", "model", *(kind for kind in standing if kind.startswith("running")))
+    billed = emulator.billed()
     return {
         "league": league,
         "made": [{"what": kind, "how_many": count} for kind, count in made.items()],
         "billed": [
-            {"what": f"training, {where.training_instance}", "seconds": billed, "price": UNKNOWN},
-            {"what": f"endpoint, {where.serving_instance}, as long as it stands", "seconds": UNKNOWN, "price": UNKNOWN},
+            {"what": f"training jobs, {where.training_instance}", "seconds": billed["training"], "price": UNKNOWN},
+            {"what": f"evaluations and drift jobs, {where.training_instance}", "seconds": billed["processing"], "price": UNKNOWN},
+            {"what": f"batches, {where.serving_instance}", "seconds": billed["transform"], "price": UNKNOWN},
+            {"what": f"endpoint, {where.serving_instance} x instances, while it stood", "seconds": billed["endpoint"],
+             "price": UNKNOWN},
         ],
         "actions": [
             {"action": action, "calls": count} for action, count in sorted(emulator.seen.items()) if count
         ],
         "served": deployed.traffic,
         "forecasts": forecasts,
+        "answers_in_the_record": answers,
+        "nights": planned,
+        "lineage_agrees_with_the_record": agrees,
         "left": {kind: standing[kind] for kind in gone if standing[kind]} or "nothing",
     }  # fmt: skip
+
+
+def _scale(service: Any, settings: Any, league: Any) -> int:
+    """Plans the coming game nights; returns how many."""
+    from hoops_assets.services.prediction.game_nights import nights
+    from hoops_assets.store.delta import DeltaStore
+
+    fixtures = DeltaStore(settings.tables_root).read(league.name, "fixtures", columns=["day", "tip_off"])
+    planned = nights(fixtures, league.zone, settings.clock(), 2, 4)
+    service.scale(league.name, 1, 2)
+    service.plan_nights(league.name, planned)
+    return len(planned)
+
+
+def _lineage_agrees(emulator: AwsEmulator, where: Any, registry: Any, record: Any, league: str) -> bool:
+    from hoops_assets.services.aws import connect
+    from hoops_assets.services.lineage.local import LocalLineage
+    from hoops_assets.services.lineage.sagemaker import SageMakerLineage
+
+    own, mirror = LocalLineage(registry, record), SageMakerLineage(connect(where))
+    return all(
+        mirror.ancestry(league, one.version, one.digest) == own.ancestry(league, one.version, one.digest)
+        for one in registry.list(league)
+    )
 
 
 def _forecasts(settings: Any, league: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hoops_assets.cli.pages import Page, write_page
 from hoops_assets.cli.shared import Json, League, err, load_settings, out, print_json, print_table, status, told_traffic
 from hoops_assets.errors import HoopsError
 
@@ -35,7 +36,7 @@ def deploy(
 
 
 @app.command()
-def decide(league: League, as_json: Json = False) -> None:
+def decide(league: League, page: Page = False, as_json: Json = False) -> None:
     """Which version should serve, ranked, with intervals and reasons; or how many more games it takes to tell."""
     from hoops_assets.services.prediction.decide import advise
     from hoops_assets.services.providers import open_registry
@@ -44,12 +45,13 @@ def decide(league: League, as_json: Json = False) -> None:
     from hoops_assets.store.record import Record
 
     settings = load_settings()
-    advice = advise(
-        DeltaStore(settings.tables_root),
-        Record(settings.record),
-        open_registry(settings.registry, settings.home / "registry", settings.aws),
-        get_league(settings.home, league),
-    )
+    store, record, found = DeltaStore(settings.tables_root), Record(settings.record), get_league(settings.home, league)
+    advice = advise(store, record, open_registry(settings.registry, settings.home / "registry", settings.aws), found)
+    if page:
+        from hoops_assets.services.lineage.pages import decide_page
+        from hoops_assets.services.prediction.trial import trial
+
+        write_page(settings.home, decide_page(advice, trial(store, record, found)))
     if as_json:
         print_json(advice.json())
         return

@@ -16,7 +16,7 @@ import dagster as dg
 from hoops_assets.basketball.calendar import Calendar
 from hoops_assets.basketball.league import League
 from hoops_assets.errors import HoopsError
-from hoops_assets.settings import Step, StepName
+from hoops_assets.settings import PipelineProvider, Reaction, Step, StepName
 from hoops_assets.store.schemas import TABLES
 
 OWNERS = {
@@ -33,7 +33,7 @@ OWNERS = {
 POOLS = {"training": "training", "deployment": "endpoint"}
 """Stage -> the pool of its assets; an asset that asks a source is in the pool of that source."""
 
-WHOLE = frozenset({"history", "training_set", "box_scores", "closing_odds"})
+WHOLE = frozenset({"history", "training_set", "box_scores", "closing_odds", "model_performance"})
 """Tables that a run always makes as a whole."""
 
 BY_DAY = tuple(name for name in TABLES if name not in WHOLE)
@@ -51,11 +51,23 @@ Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 @dataclass(frozen=True)
+class Made:
+    """One of several assets that a step makes. `needs`: names of the assets that it comes from."""
+
+    description: str
+    kinds: Sequence[str]
+    needs: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Lane:
     """One league and its partitions; hands out the options that all its assets share.
 
     Attributes:
         playing: whether the calendar reaches the present, so that fresh data are to be expected.
+        waits_for_training: whether the run that submits a training job waits for its end.
+        pipelines: who runs the steps of training: each an asset of its own, or a pipeline that makes them all.
+        built_in: learners that the provider of training has of its own and that are trained as well.
     """
 
     league: League
@@ -63,6 +75,10 @@ class Lane:
     days: dg.DailyPartitionsDefinition
     steps: Mapping[StepName, Step] = field(default_factory=dict)
     playing: bool = True
+    reaction: Reaction = field(default_factory=Reaction)
+    waits_for_training: bool = True
+    pipelines: PipelineProvider = "dagster"
+    built_in: tuple[str, ...] = ()
 
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.league.name, name])
@@ -98,6 +114,31 @@ class Lane:
             retry_policy=self._retry_policy(stage),
             **options,
         )
+        return lambda body: decorate(_tried_again_only_if_that_may_help(body))
+
+    def together(
+        self, stage: str, name: str, made: Mapping[str, Made], **options: Any
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """Decorates a body that makes several unpartitioned assets in one step; it returns a tuple of results.
+
+        Args:
+            made: by the assets' names, in order.
+        """
+        decorate = dg.multi_asset(
+            name=f"{self.league.name}__{name}",
+            outs={
+                asset: dg.AssetOut(
+                    key=self.key(asset), description=one.description, kinds=set(one.kinds), owners=[OWNERS[stage]],
+                    tags={"hoops/league": self.league.name, "hoops/step": stage}, code_version="1",
+                    group_name=f"{self.league.name}_{stage}",
+                )
+                for asset, one in made.items()
+            },
+            internal_asset_deps={asset: {self.key(need) for need in one.needs} for asset, one in made.items()},
+            pool=self._pool(stage, name),
+            retry_policy=self._retry_policy(stage),
+            **options,
+        )  # fmt: skip
         return lambda body: decorate(_tried_again_only_if_that_may_help(body))
 
     def step(self, stage: str) -> Step:

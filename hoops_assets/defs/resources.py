@@ -5,10 +5,10 @@ What belongs here: one resource per service, thin. A provider's module is import
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import dagster as dg
 import pandas as pd
@@ -18,21 +18,25 @@ from hoops_assets.basketball.games import apply_home_rules
 from hoops_assets.basketball.league import League
 from hoops_assets.defs.lane import SOURCES, TABLE_IO, VALUE_IO
 from hoops_assets.errors import SourceError
-from hoops_assets.settings import AwsSettings, BufferPolicy, Provider, Settings
+from hoops_assets.settings import AwsSettings, BufferPolicy, PipelineProvider, Provider, Settings, Step
 from hoops_assets.sources.contract import BoxScoresRead, GamesRead, OddsRead, PostsRead
 from hoops_assets.store.calendar import write_calendar
 from hoops_assets.store.io_manager import TableIOManager, TablesResource, ValueIOManager
 
 if TYPE_CHECKING:
     from hoops_assets.judging.health import Counts
+    from hoops_assets.services.monitoring.contract import MonitoringService
+    from hoops_assets.services.monitoring.watch import Watch
+    from hoops_assets.services.pipelines.contract import PipelineService
     from hoops_assets.services.prediction.contract import Endpoint, Packed, PredictionService
     from hoops_assets.services.prediction.rollout import Rollout
     from hoops_assets.services.registry.contract import MirrorReport, Registry
-    from hoops_assets.services.training.contract import TrainingService
+    from hoops_assets.services.training.contract import TrainedModel, TrainingJob, TrainingService
     from hoops_assets.store.delta import DeltaStore
     from hoops_assets.store.deployments import Deployment
     from hoops_assets.store.post_buffer import BufferMetrics, PostBuffer
     from hoops_assets.store.record import Record
+    from hoops_assets.workloads.drift import DriftReport
 
 
 Read = TypeVar("Read", BoxScoresRead, GamesRead, OddsRead, PostsRead)
@@ -137,17 +141,85 @@ class RecordResource(dg.ConfigurableResource):
         return Record(self.url)
 
 
+class Training(NamedTuple):
+    """A job that succeeded, and what it told meanwhile.
+
+    Attributes:
+        told: metadata from the job itself; empty where it runs in this process.
+        checks: outcomes that it reported.
+    """
+
+    trained: TrainedModel
+    told: dict[str, Any]
+    checks: Sequence[dg.AssetCheckResult]
+
+
 class TrainingResource(dg.ConfigurableResource):
-    """Who runs a training job."""
+    """Who runs a training job, and whether the run that submits it waits for its end."""
 
     provider: Provider
     folder: str
+    waits: bool = True
     aws: dict[str, Any]
 
     def service(self) -> TrainingService:
         from hoops_assets.services.providers import open_training
 
-        return open_training(self.provider, Path(self.folder), AwsSettings(**self.aws))
+        return open_training(self.provider, Path(self.folder), AwsSettings(**self.aws), detached=not self.waits)
+
+    def train(self, context: dg.AssetExecutionContext, job: TrainingJob, frame: pd.DataFrame) -> Training:
+        """Trains and waits; what a remote job tells meanwhile appears on the asset and in the run's log."""
+        from hoops_assets.services.training.built_in import BUILT_IN
+        from hoops_assets.services.training.contract import train
+        from hoops_assets.workloads.telling import Lines, listening
+
+        service, tells = self.service(), job.learner not in BUILT_IN
+        if self.provider == "local" or AwsSettings(**self.aws).isolated or not tells:
+            with listening(Lines(context.log.info)):
+                return Training(train(service, job, frame), {}, ())
+        from hoops_assets.defs.training.pipes import PipesSageMakerTrainingClient
+        from hoops_assets.services.training.sagemaker import SageMakerTraining
+
+        assert isinstance(service, SageMakerTraining)
+        client = PipesSageMakerTrainingClient(service, service.aws)
+        done = client.run(context=context, job=job, frame=frame)
+        return Training(done.trained, done.told, done.checks)
+
+
+class PipelinesResource(dg.ConfigurableResource):
+    """Who runs the steps of training as one pipeline, where not each is an asset of its own."""
+
+    provider: PipelineProvider
+    training: Provider
+    home: str
+    parallelism: int = 3
+    retries: int = 2
+    aws: dict[str, Any]
+
+    def service(self) -> PipelineService:
+        from hoops_assets.services.providers import open_pipelines
+
+        return open_pipelines(self.provider, self.training, Path(self.home), AwsSettings(**self.aws))
+
+
+class MonitoringResource(dg.ConfigurableResource):
+    """Who asks what moved in a league."""
+
+    provider: Provider
+    folder: str
+    aws: dict[str, Any]
+
+    def service(self) -> MonitoringService:
+        from hoops_assets.services.providers import open_monitoring
+
+        return open_monitoring(self.provider, Path(self.folder), AwsSettings(**self.aws))
+
+    def judge(self, watch: Watch) -> DriftReport:
+        """The report of what is to be watched. Raises ServiceError."""
+        from hoops_assets.services.monitoring.contract import DriftJob, look
+        from hoops_assets.services.training.code import code
+
+        return look(self.service(), DriftJob.of(watch.spec, watch.frames, code().digest))
 
 
 class RegistryResource(dg.ConfigurableResource):
@@ -213,6 +285,20 @@ class PredictionResource(dg.ConfigurableResource):
         server = running_server(Path(self.home))
         return read_counts(server.metrics(), league, version) if server else None
 
+    def collect_answers(self, league: str, store: DeltaStore, record: Record) -> int:
+        """Takes what a cloud's endpoint answered into the record; returns how many rows that made.
+
+        A server of this machine writes them there by itself.
+        """
+        if self.provider == "local":
+            return 0
+        from hoops_assets.services.aws import connect
+        from hoops_assets.services.prediction.captured import import_captured, places_of
+
+        places = places_of(store.read(league, "fixtures", columns=["game_id", "day", "home", "away"]))
+        cursor = Path(self.home) / "serving" / f"captured.{league}.json"
+        return import_captured(connect(AwsSettings(**self.aws)), league, record, places, cursor)
+
     def renew_fixtures(self, league: League, registry: Registry, store: DeltaStore, now: datetime) -> Endpoint | None:
         """Gives the league's endpoint the features of the coming games as materialised; None without an endpoint."""
         from hoops_assets.services.errors import ServiceError
@@ -244,7 +330,18 @@ def resources(settings: Settings) -> dict[str, object]:
         TABLE_IO: TableIOManager(tables=tables),
         VALUE_IO: ValueIOManager(folder=str(home / "values")),
         "record": RecordResource(url=settings.record),
-        "training": TrainingResource(provider=settings.training, folder=str(home / "jobs"), aws=aws),
+        "training": TrainingResource(
+            provider=settings.training, folder=str(home / "jobs"), waits=settings.training_wait, aws=aws
+        ),
+        "pipelines": PipelinesResource(
+            provider=settings.pipelines,
+            training=settings.training,
+            home=str(home),
+            aws=aws,
+            parallelism=settings.pipeline_parallelism,
+            retries=settings.steps.get("training", Step()).retries,
+        ),
+        "monitoring": MonitoringResource(provider=settings.monitoring, folder=str(home / "drift"), aws=aws),
         "registry": RegistryResource(
             provider=settings.registry, folder=str(home / "registry"), mlflow_tracking_uri=settings.mlflow, aws=aws
         ),

@@ -126,3 +126,39 @@ def calibration_error_by_luck(
     p = np.asarray(probability, dtype=np.float64)
     rng = np.random.default_rng(seed)
     return float(np.quantile([calibration_error(p, rng.random(len(p)) < p, bins) for _ in range(draws)], quantile))
+
+
+LEAST_FOR_LINE = 30
+"""Forecasts below which no calibration line is fitted."""
+
+
+def calibration_line(probability: ArrayLike, outcome: ArrayLike) -> tuple[float, float]:
+    """(intercept, slope) of the logistic regression of what happened on the forecast's log odds; (0, 1) is perfect.
+
+    A slope below 1 says that forecasts are too sure of themselves, an intercept above 0 that the event happens more often
+    than was forecast. Source: Cox, "Two further applications of a model for binary regression" (Biometrika 45, 1958).
+
+    Returns:
+        (nan, nan) for fewer than LEAST_FOR_LINE forecasts, or where the line is not determined: one outcome only, all
+        forecasts equal, or forecasts that part the outcomes.
+    """
+    p, y = _pair(probability, outcome, least=0)
+    nothing = (float("nan"), float("nan"))
+    if len(p) < LEAST_FOR_LINE or not np.ptp(y) or not np.ptp(p):
+        return nothing
+    p = np.clip(p, CLIP, 1 - CLIP)
+    design = np.column_stack([np.ones_like(p), np.log(p / (1 - p))])
+    beta = np.array([0.0, 1.0])
+    for _ in range(50):
+        fitted = 1 / (1 + np.exp(-np.clip(design @ beta, -500, 500)))
+        weight = fitted * (1 - fitted)
+        try:
+            step = np.linalg.solve((design * weight[:, None]).T @ design, design.T @ (y - fitted))
+        except np.linalg.LinAlgError:
+            return nothing
+        beta = beta + step
+        if np.abs(beta).max() > 50:
+            return nothing
+        if np.abs(step).max() < 1e-10:
+            return float(beta[0]), float(beta[1])
+    return nothing

@@ -1,9 +1,13 @@
-"""Dagster's SQLite event log, with a batch of events stored in one transaction.
+"""Dagster's SQLite event log, with one plan of a check a run, and a batch of events stored in one transaction.
 
-What belongs here: the storage that runs launched by `hoops` write their events through. The files are those of
-`SqliteEventLogStorage`, which the UI and the daemon go on using; only the number of transactions differs. The stock
-class opens six connections and flushes four times for every day of every asset, which cost more than all else a
-backfill does.
+What belongs here: the storages that events are written through. The files are those of `SqliteEventLogStorage`.
+
+`EventLog` is that of the UI, the daemon and the runs that they launch. Of a check over a range of days the stock class
+plans one evaluation a day, each with the whole calendar in it, and none of them is ever filled in: 2 MB for the daily run
+of a league of two seasons, 40 MB for one of the NBA.
+
+`BatchingEventLog` is that of runs launched by `hoops`, which hold thousands of days. The stock class opens six
+connections and flushes four times for every day of every asset, which cost more than all else a backfill does.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sql import create_engine
@@ -25,7 +29,36 @@ from dagster._serdes import ConfigurableClassData
 from hoops_assets.store.faults import fault_point
 
 
-class BatchingEventLog(SqliteEventLogStorage):
+class OnePlan(EventLogStorage):
+    """Plans one evaluation of a check over a range of days, which is what the check gives; to be mixed in."""
+
+    def store_event(self, event: EventLogEntry) -> None:
+        super().store_event(_planned_once(event))  # type: ignore[safe-super]
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        super().store_event_batch([_planned_once(event) for event in events])
+
+
+def _planned_once(event: EventLogEntry) -> EventLogEntry:
+    told = event.dagster_event
+    planned: Any = told.event_specific_data if told else None
+    if not isinstance(planned, AssetCheckEvaluationPlanned) or not planned.partitions_subset:
+        return event
+    if len(planned.partitions_subset) < 2:
+        return event
+    whole = AssetCheckEvaluationPlanned(asset_key=planned.asset_key, check_name=planned.check_name)
+    return event._replace(dagster_event=told._replace(event_specific_data=whole))  # type: ignore[union-attr]
+
+
+class EventLog(OnePlan, SqliteEventLogStorage):  # type: ignore[misc]
+    """The event log of one instance."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> EventLog:
+        return cls(inst_data=inst_data, **config_value)
+
+
+class BatchingEventLog(EventLog):
     """The event log of one instance, for one process that writes much.
 
     Connections to the index and to the run in hand stay open between events.
@@ -35,10 +68,6 @@ class BatchingEventLog(SqliteEventLogStorage):
         self._engines: dict[str, Any] = {}
         self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> BatchingEventLog:
-        return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:
@@ -90,15 +119,3 @@ class BatchingEventLog(SqliteEventLogStorage):
                 self._store_asset_event(connection, event, id)
         for row in rows:
             fault_point(f"event.after:{row['dagster_event_type']}")
-
-    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
-        """Plans one evaluation of a range, which is what a check of a range gives.
-
-        The stock class plans one a day, each with the whole calendar in it (60 MB a season of the NBA), and none of them
-        is ever filled in.
-        """
-        planned: Any = event.get_dagster_event().event_specific_data
-        if planned.partitions_subset is not None and len(planned.partitions_subset) > 1:
-            whole = AssetCheckEvaluationPlanned(asset_key=planned.asset_key, check_name=planned.check_name)
-            event = event._replace(dagster_event=event.get_dagster_event()._replace(event_specific_data=whole))
-        super()._store_asset_check_evaluation_planned(event, event_id)

@@ -23,7 +23,7 @@ from hoops_assets.basketball.league import League
 from hoops_assets.definitions import build_defs, build_lane
 from hoops_assets.defs.resources import SourcesResource, resources
 from hoops_assets.errors import HoopsError, ModelError
-from hoops_assets.launch.instance import fail_dead_runs, open_instance, own_process_tags
+from hoops_assets.launch.instance import fail_dead_runs, open_instance, own_process_tags, told_plainly
 from hoops_assets.services.training.code import code
 from hoops_assets.settings import Settings
 from hoops_assets.sources.leagues import get_league
@@ -31,6 +31,8 @@ from hoops_assets.store.record import LaunchedFrom, Record
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 SPAN_TAG, INPUTS_TAG = "hoops/span", "hoops/inputs"
+WATCH = ("endpoint_fixtures", "model_performance", "drift_report")
+"""What is made anew, as a whole, after days have changed."""
 PARTITIONED = ("ingest", "features", "prediction", "monitoring")
 
 # Dagster writes one event per partition and asset; these halve what an event costs and plan a range with one event.
@@ -100,8 +102,9 @@ class Lanes:
         os.environ.update({name: os.environ.get(name, value) for name, value in _CHEAP_EVENTS.items()})
         self.settings = settings
         self.league: League = get_league(settings.home, league)
-        self.instance = open_instance(settings)
-        self.dead_runs = fail_dead_runs(self.instance)
+        with told_plainly(settings.dagster_home):
+            self.instance = open_instance(settings)
+            self.dead_runs = fail_dead_runs(self.instance)
         self.launched_from: LaunchedFrom = launched_from
         self.record = Record(settings.record)
         sources = resources(settings)["sources"]
@@ -167,12 +170,18 @@ class Lanes:
             tell(report.spans[-1], number, len(spans))
             if report.failed:
                 break
+        if "monitoring" in stages and not report.failed:
+            self.monitor()
         return report
 
     def train(self) -> None:
         """Materialises the training stage in one run. Raises ModelError with the reason if it fails."""
         graph = self.definitions.resolve_asset_graph()
-        keys = [key for key in graph.get_all_asset_keys() if graph.get(key).tags["hoops/step"] == "training"]
+        keys = [
+            key
+            for key in graph.get_all_asset_keys()
+            if graph.get(key).tags["hoops/step"] == "training" and graph.get(key).is_materializable
+        ]
         error = self._run(keys, {})
         if error:
             raise ModelError(f"training {self.league.name} failed: {error}")
@@ -233,14 +242,20 @@ class Lanes:
         ]
         return sorted(states, key=lambda state: (state.passed, state.asset, state.check))
 
+    def monitor(self) -> None:
+        """Scores what is settled, looks for drift and raises its alarms, in one run; the endpoint's fixtures come first.
+
+        Raises:
+            HoopsError: the run failed.
+        """
+        error = self._run([self.lane.key(name) for name in WATCH], {})
+        if error:
+            raise HoopsError(f"watching {self.league.name} failed: {error}")
+
     def daily(self, through: date | None = None) -> BackfillReport:
         """The daily run: settles the last fortnight and forecasts the days ahead, at least up to `through`."""
         today = self.settings.clock().astimezone(self.league.zone).date()
-        report = self.backfill(today - timedelta(days=14), through if through and through > today else None)
-        error = self._run([self.lane.key("endpoint_fixtures")], {}) if not report.failed else None
-        if error:
-            raise HoopsError(f"the endpoint of {self.league.name} keeps its old fixtures: {error}")
-        return report
+        return self.backfill(today - timedelta(days=14), through if through and through > today else None)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -273,24 +288,31 @@ class Lanes:
     def _run(
         self, keys: list[dg.AssetKey], tags: dict[str, str], config: Mapping[str, Mapping[str, object]] | None = None
     ) -> str | None:
-        """One run over assets; `config` by an asset's name. Returns why it failed, or None."""
+        """One run over assets; `config` by an asset's name. Returns why it failed, or None.
+
+        Raises:
+            StoreError: Dagster's instance cannot be written.
+        """
         job = self.definitions.resolve_implicit_global_asset_job_def()
         try:
-            result = job.execute_in_process(
-                instance=self.instance,
-                asset_selection=keys,
-                tags={
-                    **tags,
-                    **own_process_tags(),
-                    "hoops/league": self.league.name,
-                    "hoops/launched_from": self.launched_from,
-                },
-                run_config={
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                    "ops": {f"{self.league.name}__{name}": {"config": given} for name, given in (config or {}).items()},
-                },
-                raise_on_error=False,
-            )
+            with told_plainly(self.settings.dagster_home):
+                result = job.execute_in_process(
+                    instance=self.instance,
+                    asset_selection=keys,
+                    tags={
+                        **tags,
+                        **own_process_tags(),
+                        "hoops/league": self.league.name,
+                        "hoops/launched_from": self.launched_from,
+                    },
+                    run_config={
+                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                        "ops": {
+                            f"{self.league.name}__{name}": {"config": given} for name, given in (config or {}).items()
+                        },
+                    },
+                    raise_on_error=False,
+                )
         except dg.DagsterError as error:
             return str(error)
         return None if result.success else _reason(result)
@@ -298,7 +320,8 @@ class Lanes:
     def _is_done(self, tags: dict[str, str]) -> bool:
         """Whether the latest run over a span succeeded and saw the same inputs: an earlier one may be overwritten."""
         span = {SPAN_TAG: tags[SPAN_TAG], "hoops/league": self.league.name}
-        latest = self.instance.get_runs(dg.RunsFilter(tags=span), limit=1)
+        with told_plainly(self.settings.dagster_home):
+            latest = self.instance.get_runs(dg.RunsFilter(tags=span), limit=1)
         return bool(latest) and latest[0].is_success and latest[0].tags[INPUTS_TAG] == tags[INPUTS_TAG]
 
     @cached_property

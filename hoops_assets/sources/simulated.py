@@ -101,6 +101,7 @@ class SimulatedGamesOptions(Strict):
         direct_qualifiers: teams that reach the quarter-finals by rank; the other places are played for, one play-in
             game each, by the teams ranked next.
         home_advantage: points.
+        promoted: mean strength, in points, of teams that join after the first season.
         published_days: days before its first possible game day on which a season's fixtures are published.
         shocks: changes of the home advantage, each from its date on.
     """
@@ -113,6 +114,7 @@ class SimulatedGamesOptions(Strict):
     game_days: int = Field(ge=1)
     direct_qualifiers: int = Field(6, ge=4, le=QUARTER_FINALISTS)
     home_advantage: float = 2.6
+    promoted: float = PROMOTED_MEAN
     published_days: int = Field(90, ge=1, le=180)
     shocks: tuple[Shock, ...] = ()
 
@@ -323,7 +325,7 @@ def _strengths(plan: _Plan, season: int) -> dict[str, np.ndarray]:
         if team.code in before:
             level = CARRY_OVER * before[team.code][-1] + NEW_SEASON_SD * start
         elif team.since is not None and team.since > plan.options.simulated_from:
-            level = PROMOTED_MEAN + PROMOTED_SD * start
+            level = plan.options.promoted + PROMOTED_SD * start
         else:
             level = STRENGTH_SD * start
         strengths[team.code] = level + np.concatenate([[0.0], np.cumsum(weeks)])

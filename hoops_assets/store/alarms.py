@@ -27,6 +27,7 @@ class Alarm:
         alarm: its name within the league, for example "drift/residuals".
         text: one sentence for people: what moved, how sure.
         at: aware, UTC; None before it is recorded.
+        id: number of its row, ascending; None before it is recorded.
     """
 
     league: str
@@ -36,6 +37,7 @@ class Alarm:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     run_id: str | None = None
     at: datetime | None = None
+    id: int | None = None
 
 
 def turn(record: Record, alarm: Alarm) -> bool:
@@ -50,7 +52,7 @@ def turn(record: Record, alarm: Alarm) -> bool:
 
 def history(record: Record, league: str) -> list[Alarm]:
     """Every edge, oldest first."""
-    names = ("league", "alarm", "state", "text", "run_id", "at")
+    names = ("league", "alarm", "state", "text", "run_id", "at", "id")
     return [
         Alarm(**{name: row[name] for name in names}, evidence=json.loads(row["evidence"]))
         for row in record.rows(TABLE, league=league)

@@ -29,13 +29,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        fault_point("file.before_rename")
+        fault_point(f"file.before_rename:{path.name}")
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-    fault_point("file.after_rename")
+    fault_point(f"file.after_rename:{path.name}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,7 +63,7 @@ def commit_folder(temporary: Path, final: Path) -> None:
         sync_folder(Path(folder))
     if final.exists():
         raise FileExistsError(f"{final} exists already")
-    fault_point("folder.before_rename")
+    fault_point(f"folder.before_rename:{final.parent.name}")
     try:
         temporary.rename(final)
     except OSError as error:
@@ -71,7 +71,7 @@ def commit_folder(temporary: Path, final: Path) -> None:
             raise FileExistsError(f"{final} exists already") from error
         raise
     sync_folder(final.parent)
-    fault_point("folder.after_rename")
+    fault_point(f"folder.after_rename:{final.parent.name}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -188,10 +188,13 @@ class DeltaStore:
 
     def _remedy(self, league: str, table: str) -> str:
         # An overwrite reads what it replaces, so a damaged table cannot be mended in place.
-        return (
+        told = (
             f"if a file of it is damaged or missing, move {self.uri(league, table)} away and run:"
             f" {_command(league, table)}"
         )
+        if table == "predictions":
+            told += "; its old forecasts are then made anew and marked as such, so a backup is better if there is one"
+        return told
 
     def _create(self, league: str, spec: TableSpec) -> None:
         uri = self.uri(league, spec.name)

@@ -2,8 +2,9 @@
 
 What belongs here: the list of places and the one call that stands at each. `HOOPS_FAULT=NAME` kills the process with
 SIGKILL when it passes the place for the first time, `HOOPS_FAULT=NAME:3` when it passes it for the third time. A place
-may name its subject behind a colon, as in `commit.before:results` or `commit.before:results:3`. Without the variable a
-call costs one comparison. The variable is read once, when the module is imported.
+may name its subject behind a colon, as in `commit.before:results` or `commit.before:results:3`: of a commit or a row the
+table, of a file its name, of a folder the folder it is put into, of an event its type; `*` stands for any part of it.
+Without the variable a call costs one comparison. The variable is read once, when the module is imported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from fnmatch import fnmatchcase
 
 from hoops_assets.errors import SettingsError
 
@@ -78,7 +80,7 @@ def fault_point(name: str) -> None:
         raise ValueError(
             f"{name!r} is not in hoops_assets.store.faults.FAULT_POINTS; list it there with what is true at it"
         )
-    if _name in (name, name.partition(":")[0]) and next(_passed) == _passing:
+    if (fnmatchcase(name, _name) or name.partition(":")[0] == _name) and next(_passed) == _passing:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

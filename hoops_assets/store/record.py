@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LaunchedFrom = Literal["cli", "ui", "schedule", "sensor", "notebook", "backfill"]
 LaunchStatus = Literal["succeeded", "failed", "unfinished"]
 
+_DAMAGED = ("malformed", "not a database")
+"""In SQLite's words."""
+
 BUSY_SECONDS = 30.0
 """How long an append waits for another process's before it gives up."""
 
@@ -224,10 +227,10 @@ class Record:
         now = datetime.now(UTC)
         values = [{**row, "at": _naive(row.get("at", now))} for row in rows]
         with self._connection() as (connection, metadata):
-            fault_point("record.before_commit")
-            connection.execute(metadata.tables[table].insert(), values)
+            fault_point(f"record.before_commit:{table}")
+            _insert(connection, metadata.tables[table], values)
             connection.commit()
-            fault_point("record.after_commit")
+            fault_point(f"record.after_commit:{table}")
 
     def rows(
         self, table: str, since: datetime | None = None, until: datetime | None = None, **equal: Any
@@ -326,6 +329,13 @@ class Record:
         except (SQLAlchemyError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             shown = sa.make_url(self.url).render_as_string(hide_password=True)
+            if any(word in str(cause) for word in _DAMAGED):
+                file = sa.make_url(self.url).database
+                raise StoreError(
+                    f"the record {file} is damaged: {cause}. Restore it from a backup; or save what can be read with"
+                    f" sqlite3 {file} .recover | sqlite3 {file}.saved and put that in its place; or move it away: then"
+                    " the next change or deployment records again what serves, and all older rows are missing"
+                ) from error
             raise StoreError(
                 f"the record at {shown} cannot be used: {cause}; what was recorded before still stands."
                 " Check the folder's permissions and free space, or the database's address, and run again"
@@ -365,6 +375,22 @@ class Record:
                     connection.exec_driver_sql(guard)
             connection.commit()
         return engine, metadata
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """Inserts rows that all have the same columns."""
+    if connection.dialect.name != "sqlite" or len(rows) == 1:
+        connection.execute(table.insert(), rows)
+        return
+    # The driver's own executemany: what SQLAlchemy does for each row costs more than SQLite's part of the work. (For
+    # PostgreSQL it is the other way round: SQLAlchemy sends many rows at once, its driver one by one.)
+    compiled = table.insert().compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    columns = []
+    for name in compiled.positiontup or ():
+        written = table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        values = [row[name] for row in rows]
+        columns.append(values if written is None else [written(value) for value in values])
+    connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from hoops_assets.basketball import features, form, sentiment
 from hoops_assets.basketball.game_ratings import GAME_RATINGS
 from hoops_assets.basketball.games import FIXTURES, RESULTS
+from hoops_assets.basketball.performance import MODEL_PERFORMANCE
 from hoops_assets.basketball.predictions import PREDICTIONS, SCORED_PREDICTIONS
 from hoops_assets.basketball.sentiment import POSTS
 from hoops_assets.basketball.training_set import TRAINING_SET
@@ -103,6 +104,12 @@ TABLES = {
             SCORED_PREDICTIONS,
             ("game_id", "version"),
             "Forecasts joined with results.",
+        ),
+        TableSpec(
+            "model_performance",
+            MODEL_PERFORMANCE,
+            ("kind", "forecaster", "scope", "period"),
+            "How good forecasts were, by season, month and version, against Elo, the base rate and the market.",
         ),
     )
 }

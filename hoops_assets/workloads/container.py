@@ -1,11 +1,14 @@
-"""Entry point of the one image: `python -m hoops_assets.workloads.container train | serve`.
+"""Entry point of the one image: `python -m hoops_assets.workloads.container train | serve | evaluate | judge | drift`.
 
 What belongs here: SageMaker's folders and arguments, so that no other program of ours knows them. SageMaker runs an
-image with `train` or `serve`; under /opt/ml (SAGEMAKER_BASE_DIR moves it, as in AWS's own toolkit) stand
+image with `train` or `serve`, a processing job with the argument it is given; under /opt/ml (SAGEMAKER_BASE_DIR moves it,
+as in AWS's own toolkit) stand
 
     input/data/training/   what the job is given: spec.json and training_set.parquet
     model/                 what it leaves (training), or what it serves: a bundle
     output/failure         why it failed, which SageMaker shows as the job's failure reason
+    output/message         the same of a processing job
+    processing/input/, processing/output/   what a processing job is given, and what it leaves
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 CHANNEL = "training"
@@ -29,13 +34,15 @@ def base_folder() -> Path:
 def train() -> int:
     """Trains as the channel `training` says; the exit status is 0, or 1 with the reason in output/failure."""
     from hoops_assets.workloads import train as workload
+    from hoops_assets.workloads.telling import listener
 
     base = base_folder()
     given = base / "input" / "data" / CHANNEL
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "input").symlink_to(given, target_is_directory=True)
-        status = workload.main([str(folder)])
+        with listener() as told:
+            status = workload.main([str(folder)], told)
         failure = folder / "output" / "failure"
         if status == 0:
             shutil.copytree(folder / "model", base / "model", dirs_exist_ok=True)
@@ -43,6 +50,48 @@ def train() -> int:
             (base / "output").mkdir(exist_ok=True)
             shutil.copyfile(failure, base / "output" / "failure")
     return status
+
+
+def process(run: Callable[[Path, Path], object]) -> int:
+    """Runs a program between the folders of a processing job; the exit status is 1 with the reason in output/message."""
+    base = base_folder()
+    try:
+        run(base / "processing" / "input", base / "processing" / "output")
+    except Exception as error:  # whatever it is, SageMaker needs a reason it can show
+        from hoops_assets.errors import HoopsError
+
+        if not isinstance(error, HoopsError):
+            traceback.print_exc()
+        told = str(error) if isinstance(error, HoopsError) else f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"{told}\n")
+        (base / "output").mkdir(exist_ok=True)
+        (base / "output" / "message").write_text(told)
+        return 1
+    return 0
+
+
+def evaluate(given: Path, out: Path) -> None:
+    """The step `evaluate` of a pipeline."""
+    from hoops_assets.workloads.judgement import run_evaluate
+
+    run_evaluate(given / "given", given / "model", out)
+
+
+def judge(given: Path, out: Path) -> None:
+    """The step `judge` of a pipeline."""
+    from hoops_assets.workloads.judgement import run_judge
+
+    run_judge(given, out)
+
+
+def drift(given: Path, out: Path) -> None:
+    """The drift job."""
+    from hoops_assets.workloads.drift import run
+
+    run(given, out)
+
+
+PROCESSING: dict[str, Callable[[Path, Path], None]] = {"evaluate": evaluate, "judge": judge, "drift": drift}
 
 
 def serve(arguments: list[str]) -> int:
@@ -81,7 +130,10 @@ def main(arguments: list[str]) -> int:
         return train()
     if arguments[:1] == ["serve"]:
         return serve(arguments[1:])
-    sys.stderr.write("usage: python -m hoops_assets.workloads.container train | serve [--host HOST] [--port PORT]\n")
+    if len(arguments) == 1 and arguments[0] in PROCESSING:
+        return process(PROCESSING[arguments[0]])
+    programs = " | ".join(["train", *PROCESSING, "serve [--host HOST] [--port PORT]"])
+    sys.stderr.write(f"usage: python -m hoops_assets.workloads.container {programs}\n")
     return 2
 
 

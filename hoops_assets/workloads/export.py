@@ -25,6 +25,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 
 from hoops_assets.errors import ModelError
+from hoops_assets.workloads import linear
 from hoops_assets.workloads.inputs import model_input
 from hoops_assets.workloads.onnx_model import INPUT, OUTPUT, OnnxModel
 
@@ -62,6 +63,17 @@ def to_onnx_bytes(pipeline: Pipeline, features: Sequence[str]) -> bytes:
     Raises:
         ModelError: no converter for the model.
     """
+    weighted = linear.log_odds(pipeline, len(features))
+    model = linear.to_onnx_model(weighted) if weighted is not None else _converted(pipeline, features)
+    # The converter lists them in the order of a set, which changes from process to process.
+    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    return model.SerializeToString(deterministic=True)
+
+
+def _converted(pipeline: Pipeline, features: Sequence[str]) -> Any:
+    """By skl2onnx, every step as it has a converter for it. Raises ModelError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -73,11 +85,7 @@ def to_onnx_bytes(pipeline: Pipeline, features: Sequence[str]) -> bytes:
             f"{type(pipeline).__name__} cannot be written as ONNX: {type(error).__name__}: {error}"
         ) from error
     _only_home_win(model)
-    # The converter lists them in the order of a set, which changes from process to process.
-    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
-    del model.opset_import[:]
-    model.opset_import.extend(opsets)
-    return model.SerializeToString(deterministic=True)
+    return model
 
 
 def home_win_probability(model: Pipeline, values: np.ndarray) -> np.ndarray:

@@ -20,6 +20,9 @@ onnxruntime.disable_telemetry_events()
 INPUT = "features"
 OUTPUT = "home_win_probability"
 
+BOUND_ROWS = 32
+"""Rows up to which a call's buffers are kept."""
+
 
 class OnnxModel:
     """An ONNX model loaded for answers, one thread.
@@ -50,23 +53,34 @@ class OnnxModel:
             raise ModelError(f"the model takes {self.features} features, it was given {values.shape[1]}")
         return np.asarray(self._session.run([OUTPUT], {INPUT: values})[0], dtype="float64")
 
-    def bound(self, values: np.ndarray) -> Callable[[], float]:
-        """A question made ready: each call asks the model the same one row again, and gives its answer.
+    def of_rows(self, table: np.ndarray) -> Callable[[list[int]], list[float]]:
+        """The model's question about rows of a table, made ready: buffers are bound once for a number of rows.
 
-        Binding the buffers once halves what one row costs. Not for two threads at once.
+        For few rows that halves what a call costs. Not for two threads at once.
 
         Args:
-            values: float32 [1, number of features]; it must not change afterwards.
+            table: float32 [n, number of features]; it must not change afterwards.
+
+        Returns:
+            Indices of rows -> their probabilities.
         """
-        answer = np.zeros(1, dtype="float32")
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(INPUT, onnxruntime.OrtValue.ortvalue_from_numpy(values))
-        binding.bind_ortvalue_output(OUTPUT, onnxruntime.OrtValue.ortvalue_from_numpy(answer))
+        asked, answer = np.zeros((BOUND_ROWS, table.shape[1]), "float32"), np.zeros(BOUND_ROWS, "float32")
+        bindings: dict[int, onnxruntime.IOBinding] = {}
         run = self._session.run_with_iobinding
 
-        def ask() -> float:
-            answer[0] = np.nan  # an answer that is not written is no answer
-            run(binding)
-            return answer.item()
+        def bind(rows: int) -> onnxruntime.IOBinding:
+            made = bindings[rows] = self._session.io_binding()
+            made.bind_ortvalue_input(INPUT, onnxruntime.OrtValue.ortvalue_from_numpy(asked[:rows]))
+            made.bind_ortvalue_output(OUTPUT, onnxruntime.OrtValue.ortvalue_from_numpy(answer[:rows]))
+            return made
+
+        def ask(indices: list[int]) -> list[float]:
+            rows = len(indices)
+            if rows > BOUND_ROWS:
+                return self.home_win_probability(table[indices]).tolist()
+            table.take(indices, 0, asked[:rows], "clip")
+            answer[:rows] = np.nan  # an answer that is not written is no answer
+            run(bindings.get(rows) or bind(rows))
+            return answer[:rows].tolist()
 
         return ask

@@ -10,6 +10,7 @@ folder shares. A job folder is
         metrics.json            flat: validation_log_loss, test_brier, ...
         held_out.parquet        game_id, home_win, probability, and the features, of the test split
         games.json              game ids of each split
+        history.json            losses after each step, of a learner that learns in steps
         spec.json               as read
         result.json             TrainingOutcome: digest, seconds, files
     output/failure              one line, if it failed
@@ -37,8 +38,11 @@ ONNX = "model.onnx"
 METRICS = "metrics.json"
 HELD_OUT = "held_out.parquet"
 GAMES = "games.json"
+HISTORY = "history.json"
 RESULT = "result.json"
 FAILURE = "failure"
+ONNX_PARITY = "onnx_parity"
+"""The check that the exported model answers as the fitted one; its figure is the greatest difference."""
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -83,3 +83,39 @@ def test_a_sheet_with_a_bad_row_ends_with_status_3_and_keeps_it(tmp_path: Path) 
     assert [(one["version"], one["added"]) for one in again.json["imported"]] == [(1, False)]
     assert not (hoops.home / "quarantine" / LEAGUE / "models.csv").exists()
     assert [row["version"] for row in hoops("registry", "list", LEAGUE, "--json").json] == [1]
+
+
+PAGES = {"data": f"{LEAGUE}/data-1", "best": f"{LEAGUE}/best", "code": f"{LEAGUE}/code-4",
+         "served": f"questions/served-{CUSTOMER}-{SERVED_ON}"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_question_has_a_page_that_says_the_same(hoops: Hoops, name: str) -> None:
+    plain = hoops(*COMMANDS[name])
+    told = hoops(*COMMANDS[name], "--page")
+    file = hoops.home / "reports" / f"{PAGES[name]}.html"
+    assert told.status == 0 and told.out == plain.out and told.err.split() == ["page:", str(file)]
+    shown = file.read_text()
+    assert shown.startswith("<!doctype html>") and "<script" not in shown and "http" not in shown
+    said = json.loads(hoops(*COMMANDS[name], "--json").out)
+    expected = {
+        "data": [said.get("filter"), "not fitted on"],
+        "best": [one["learner"] for one in said.get("ranking", [])] + ["data:image/png"],
+        "code": [said.get("commit"), said.get("code_digest"), "The commit alone"],
+        "served": [f"{len(said.get('answers', []))} answers", "version 1: 90 %, version 4: 10 %"],
+    }[name]
+    for text in expected:
+        assert text in shown, text
+
+
+def test_a_page_that_cannot_be_written_says_where(hoops: Hoops) -> None:
+    (hoops.home / "reports" / "questions").mkdir(parents=True, exist_ok=True)
+    folder = hoops.home / "reports" / LEAGUE / "code-4.html"
+    if folder.exists():
+        folder.unlink()
+    folder.mkdir(parents=True)
+    try:
+        told = hoops(*COMMANDS["code"], "--page")
+        assert told.status != 0 and "the page cannot be written" in told.err and "Traceback" not in told.err
+    finally:
+        folder.rmdir()

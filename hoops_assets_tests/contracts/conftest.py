@@ -11,17 +11,22 @@ import pandas as pd
 import pytest
 
 from hoops_assets.basketball.features import FEATURES
+from hoops_assets.clouds.aws import Aws
 from hoops_assets.services.prediction.contract import Game, Packed
 from hoops_assets.services.registry.contract import ModelVersion, Registry
 from hoops_assets.services.registry.local import LocalRegistry
-from hoops_assets.services.training.contract import train
+from hoops_assets.services.training.contract import TrainedModel, train
 from hoops_assets.services.training.local import LocalTraining
 from hoops_assets.workloads.serve.bundle import Bundle, Fixture, Fixtures
-from hoops_assets_tests.contracts.prediction_stages import STAGES, Stage
+from hoops_assets_tests.contracts import live
+from hoops_assets_tests.contracts.prediction_stages import Stage
+from hoops_assets_tests.contracts.providers import PROVIDERS, Provider
+from hoops_assets_tests.contracts.recording import Recorder
+from hoops_assets_tests.emulators.accounts import EmulatorProcess, account
 from hoops_assets_tests.workloads.frames import job, training_frame
 
 LEARNERS = ("elo", "logistic", "base_rate")
-"""Version 1, 2 and 3."""
+"""Version 1, 2 and 3 of `registry`."""
 
 MADE_AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
 DAY = date(2026, 11, 24)
@@ -38,19 +43,83 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def registry(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> LocalRegistry:
-    service, registry = (
-        LocalTraining(tmp_path_factory.mktemp("jobs")),
-        LocalRegistry(tmp_path_factory.mktemp("registry")),
-    )
+def trained(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainedModel]:
+    """A finished job of each of LEARNERS, by learner. Do not change their files."""
+    service = LocalTraining(tmp_path_factory.mktemp("jobs"))
+    return {learner: train(service, job(frame, learner), frame) for learner in LEARNERS}
+
+
+@pytest.fixture(scope="session")
+def registry(trained: dict[str, TrainedModel], tmp_path_factory: pytest.TempPathFactory) -> LocalRegistry:
+    registry = LocalRegistry(tmp_path_factory.mktemp("registry"))
     for learner in LEARNERS:
-        registry.register(train(service, job(frame, learner), frame))
+        registry.register(trained[learner])
     return registry
 
 
 @pytest.fixture(scope="session")
 def models(registry: LocalRegistry) -> dict[int, ModelVersion]:
     return {one.version: one for one in registry.list("sim")}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-contracts", action="store_true", help="write what the suites found to services/kept.json"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow_on(provider, ...): slow against these providers")
+    config.addinivalue_line("markers", "batch: about batches, not endpoints")
+    if config.getoption("--record-contracts", default=False):
+        config.pluginmanager.register(Recorder())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("slow_on")
+        called = getattr(item, "callspec", None)
+        if mark and called and called.params.get("provider") in mark.args:
+            item.add_marker(pytest.mark.slow)
+
+
+RUN_AGAINST = ["sagemaker"] if live.wanted() else [*PROVIDERS]
+
+
+@pytest.fixture(scope="session")
+def live_account() -> Iterator[Aws]:
+    """A real account, swept when the session ends; asked for only with HOOPS_LIVE=aws."""
+    account = live.account()
+    sweep = live.Sweep(account)
+    yield account
+    sweep.run()
+
+
+if live.wanted():
+
+    @pytest.fixture(scope="module")
+    def aws(live_account: Aws) -> Aws:
+        """Instead of the emulator's."""
+        return live_account
+
+
+@pytest.fixture(scope="module", params=RUN_AGAINST)
+def provider(request: pytest.FixtureRequest) -> Provider:
+    return PROVIDERS[request.param](request)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """URI of an empty place in a bucket of an emulator of its own: delta-rs waits while it holds the interpreter's lock."""
+    emulator = EmulatorProcess()
+    try:
+        name = account(emulator.environment).settings.bucket
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in emulator.environment.items():
+                patch.setenv(variable, value)
+            yield f"s3://{name}/tables"
+    finally:
+        emulator.close()
 
 
 @pytest.fixture
@@ -96,10 +165,10 @@ def _names() -> dict[str, str]:
     return {name: code for code, name in TEAMS.items()}
 
 
-@pytest.fixture(scope="session", params=STAGES)
+@pytest.fixture(scope="session", params=RUN_AGAINST)
 def stage(
     request: pytest.FixtureRequest, registry: LocalRegistry, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:
-    stage = STAGES[request.param](tmp_path_factory.mktemp(request.param) / "home", registry)
+    stage = PROVIDERS[request.param](request).stage(tmp_path_factory.mktemp(request.param) / "home", registry)
     yield stage
     stage.close()

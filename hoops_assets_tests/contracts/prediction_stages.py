@@ -1,13 +1,13 @@
-"""Prediction providers with their serving side in a test's hands: a new provider is one more entry of STAGES."""
+"""Prediction providers with their serving side in a test's hands."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -18,6 +18,9 @@ from hoops_assets.services.prediction.local import LocalPrediction
 from hoops_assets.services.registry.contract import Registry
 from hoops_assets.workloads.serve import bundle as files
 from hoops_assets.workloads.serve.bundle import Variant
+
+if TYPE_CHECKING:
+    from hoops_assets.clouds.aws import Aws
 
 
 class Stage(Protocol):
@@ -101,4 +104,23 @@ class SageMakerStage:
         self.emulator.close()
 
 
-STAGES: dict[str, Callable[[Path, Registry], Stage]] = {"local": LocalStage, "sagemaker": SageMakerStage}
+class LiveSageMakerStage:
+    """A real account, which breaks nothing on demand."""
+
+    def __init__(self, aws: Aws, registry: Registry) -> None:
+        from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
+
+        self.service = SageMakerPrediction(aws, registry, every=10.0)
+
+    @contextmanager
+    def spoil(self, version: int) -> Iterator[None]:
+        pytest.skip("a real account spoils no model on demand")
+        yield
+
+    @contextmanager
+    def silence(self) -> Iterator[PredictionService]:
+        pytest.skip("a real account is not silent on demand")
+        yield self.service
+
+    def close(self) -> None:
+        """The sweep clears away what is left."""

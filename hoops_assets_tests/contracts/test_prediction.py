@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.services.prediction.contract import Answer, BatchState, Game, Packed, PredictionService
+from hoops_assets.services.prediction.contract import Answer, BatchState, Game, Night, Packed, PredictionService
 from hoops_assets.services.registry.contract import ModelVersion
 from hoops_assets_tests.contracts.conftest import DAY, GAMES, MADE_AT, Pack, coming
 from hoops_assets_tests.contracts.prediction_stages import Stage
@@ -334,9 +334,34 @@ def test_a_scale_that_cannot_be_kept_is_refused(service: PredictionService, endp
     assert service.describe(endpoint) == made
 
 
+def test_renewing_what_is_new_changes_nothing(service: PredictionService, endpoint: str, pack: Pack) -> None:
+    made = service.deploy(endpoint, pack(endpoint, 1), {1: 100})
+    assert service.renew(endpoint) == made
+
+
+def test_an_endpoint_that_is_not_there_has_no_nights_and_is_not_renewed(
+    service: PredictionService, endpoint: str
+) -> None:
+    assert kind_of(lambda: service.renew(endpoint)) == "not_found"
+    assert kind_of(lambda: service.plan_nights(endpoint, [])) == "not_found"
+
+
+def test_nights_without_sense_are_refused_and_no_nights_end_a_plan(
+    service: PredictionService, endpoint: str, pack: Pack
+) -> None:
+    service.deploy(endpoint, pack(endpoint, 1), {1: 100})
+    night = Night(begin=MADE_AT, end=MADE_AT + timedelta(hours=5), least=2, most=4)
+    later = night.model_copy(update={"begin": MADE_AT + timedelta(hours=4), "end": MADE_AT + timedelta(hours=9)})
+    backwards = night.model_copy(update={"end": MADE_AT})
+    for nights in ([night, later], [backwards], [night.model_copy(update={"least": 0})]):
+        assert kind_of(lambda nights=nights: service.plan_nights(endpoint, nights)) == "invalid"
+    service.plan_nights(endpoint, [])
+
+
 # -- batch --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.batch
 def test_a_batch_is_answered_in_the_order_of_its_rows(
     service: PredictionService, frame: pd.DataFrame, models: dict[int, ModelVersion]
 ) -> None:
@@ -347,6 +372,7 @@ def test_a_batch_is_answered_in_the_order_of_its_rows(
     np.testing.assert_array_equal(forward, backward[::-1])
 
 
+@pytest.mark.batch
 def test_the_same_batch_is_the_same_job_and_any_other_is_another(
     service: PredictionService, frame: pd.DataFrame, models: dict[int, ModelVersion]
 ) -> None:
@@ -366,12 +392,14 @@ def test_the_same_batch_is_the_same_job_and_any_other_is_another(
     np.testing.assert_array_equal(service.results(name), service.batch(models[2], rows))
 
 
+@pytest.mark.batch
 def test_a_batch_of_no_rows_has_no_answers(
     service: PredictionService, frame: pd.DataFrame, models: dict[int, ModelVersion]
 ) -> None:
     assert service.batch(models[1], frame.head(0)).shape == (0,)
 
 
+@pytest.mark.batch
 @pytest.mark.parametrize("value", [math.nan, math.inf], ids=["missing", "infinite"])
 def test_rows_that_no_model_can_answer_are_refused_before_a_job_is_made(
     service: PredictionService, frame: pd.DataFrame, models: dict[int, ModelVersion], value: float
@@ -381,6 +409,7 @@ def test_rows_that_no_model_can_answer_are_refused_before_a_job_is_made(
     assert kind_of(lambda: service.batch(models[1], frame.drop(columns="home_court")), "home_court") == "invalid"
 
 
+@pytest.mark.batch
 def test_a_job_that_nobody_submitted_is_not_found(service: PredictionService) -> None:
     for name in ("hoops-sim-1-0123456789abcdef", "../../etc/passwd", ""):
         assert kind_of(lambda name=name: service.poll(name)) == "not_found"

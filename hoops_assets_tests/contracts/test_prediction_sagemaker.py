@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,10 +17,12 @@ import pytest
 from hoops_assets.clouds.aws import Aws
 from hoops_assets.emulators.aws import AwsEmulator
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.services.prediction.contract import BatchState
+from hoops_assets.services.prediction.captured import attributes, import_captured, places_of
+from hoops_assets.services.prediction.contract import BatchState, Night
 from hoops_assets.services.prediction.sagemaker import SageMakerPrediction, percents
 from hoops_assets.services.registry.contract import ModelVersion
 from hoops_assets.services.registry.local import LocalRegistry
+from hoops_assets.store.record import Record
 from hoops_assets_tests.contracts.conftest import GAMES, Pack
 
 pytestmark = pytest.mark.slow
@@ -237,3 +243,166 @@ def test_weights_of_any_scale_are_percents_that_sum_to_a_hundred(
     weights: dict[int, float], expected: dict[int, int]
 ) -> None:
     assert percents(weights) == expected
+
+
+# -- capacity and renewal -----------------------------------------------------------------------------------------------
+
+NIGHT = Night(begin=datetime(2030, 1, 1, 18, tzinfo=UTC), end=datetime(2030, 1, 1, 23, tzinfo=UTC), least=3, most=5)
+FAILING = """
+import http.server, json, os, pathlib, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(500)
+    def answer(self, status):
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+told = pathlib.Path(os.environ["HOOPS_HOME"]) / "serving" / "server.json"
+told.parent.mkdir(parents=True)
+told.write_text(json.dumps({"port": server.server_address[1]}))
+server.serve_forever()
+"""
+
+
+def with_image(aws: Aws, registry: LocalRegistry, image: str, **changes: str) -> SageMakerPrediction:
+    """The provider after somebody has set another image."""
+    settings = aws.settings.model_copy(update={"image": image, **changes})
+    return SageMakerPrediction(Aws(settings, aws.endpoint_url), registry, patience=60, every=0.03)
+
+
+def test_nights_are_scheduled_actions_of_every_variant_and_a_plan_replaces_the_one_before(
+    service: SageMakerPrediction, aws: Aws, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    service.deploy(league, pack(league, 2), {1: 90, 2: 10})
+    scaling = aws.client("application-autoscaling")
+
+    def planned() -> list[tuple[str, str, int, int]]:
+        found = scaling.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
+        told = [(one["ResourceId"][-1], one["Schedule"], one["ScalableTargetAction"]) for one in found]
+        return sorted((version, at, to["MinCapacity"], to["MaxCapacity"]) for version, at, to in told)
+
+    service.scale(league, 1, 2)
+    service.plan_nights(league, [NIGHT])
+    assert planned() == [
+        (version, at, *capacity)
+        for version in "12"
+        for at, capacity in (("at(2030-01-01T18:00:00)", (3, 5)), ("at(2030-01-01T23:00:00)", (1, 2)))
+    ]
+    later = NIGHT.model_copy(update={"begin": NIGHT.end, "end": NIGHT.end + timedelta(hours=2), "least": 4})
+    service.plan_nights(league, [NIGHT, later])
+    assert [row[1:] for row in planned()][:3] == [
+        ("at(2030-01-01T18:00:00)", 3, 5),
+        ("at(2030-01-01T23:00:00)", 4, 5),
+        ("at(2030-01-02T01:00:00)", 1, 2),
+    ]
+    service.plan_nights(league, [])
+    assert planned() == []
+    service.plan_nights(league, [NIGHT])
+    service.remove(league)
+    assert planned() == []
+
+
+def test_a_new_image_and_instance_type_replace_the_old_under_guard(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    before = service.deploy(league, pack(league, 2), {1: 90, 2: 10})
+    standing, answers = counts(emulator), service.invoke(league, GAMES, version=2)
+    newer = with_image(aws, registry, f"{aws.settings.image}-2", serving_instance="ml.m5.xlarge")
+    after = newer.renew(league)
+    assert after.variants == before.variants
+    assert after.revision > before.revision
+    (endpoint,) = emulator.endpoints.endpoints.values()
+    assert {one.image for one in endpoint.variants} == {f"{aws.settings.image}-2"}
+    policy = endpoint.deployment["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert policy["Type"] == "ALL_AT_ONCE"
+    assert len(endpoint.deployment["AutoRollbackConfiguration"]["Alarms"]) == 2
+    config = emulator.endpoints.configuration(endpoint.config)
+    assert {one["InstanceType"] for one in config["ProductionVariants"]} == {"ml.m5.xlarge"}
+    assert newer.invoke(league, GAMES, version=2) == answers
+    assert counts(emulator)[:3] == standing[:3]
+    assert aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    assert newer.renew(league).revision == after.revision
+    newer.scale(league, 2, 2)
+    service.renew(league)
+    assert endpoint.deployment["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "CANARY"
+
+
+def test_new_containers_that_fail_are_rolled_back_by_their_alarm(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
+) -> None:
+    before = service.deploy(league, pack(league, 1), {1: 100})
+    standing, processes = counts(emulator), emulator.running()
+    emulator.images["failing:1"] = ("python", "-c", FAILING)
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.01):
+            with contextlib.suppress(ServiceError):
+                service.invoke(league, GAMES)
+
+    customers = threading.Thread(target=ask)
+    customers.start()
+    try:
+        with pytest.raises(ServiceError, match="ALARM") as failed:
+            with_image(aws, registry, "failing:1").renew(league)
+    finally:
+        ended.set()
+        customers.join()
+    assert failed.value.kind == "failed"
+    assert service.describe(league).variants == before.variants
+    assert {one.version for one in service.invoke(league, GAMES)} == {1}
+    assert (counts(emulator)[:3], emulator.running()) == (standing[:3], processes)
+    assert aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
+@pytest.mark.parametrize("fault", ["silent_roll_back", "capacity_error", "access_denied"])
+def test_a_renewal_that_fails_leaves_what_served_and_nothing_else(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str,
+    fault: str,
+) -> None:  # fmt: skip
+    before = service.deploy(league, pack(league, 1), {1: 100})
+    standing, processes = counts(emulator), emulator.running()
+    emulator.fault(fault, "UpdateEndpoint")
+    with pytest.raises(ServiceError):
+        with_image(aws, registry, "newer:1").renew(league)
+    assert service.describe(league).variants == before.variants
+    assert (counts(emulator), emulator.running()) == (standing, processes)
+    assert aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
+def test_captured_answers_enter_the_record_once_with_customer_and_game(
+    service: SageMakerPrediction, aws: Aws, pack: Pack, league: str, tmp_path: Path
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    answers = service.invoke(league, GAMES)
+    fixture = pack(league, 1).fixtures.fixtures[0]
+    body = json.dumps({"instances": [fixture.features, fixture.features]}).encode()
+    aws.runtime.invoke_endpoint(
+        EndpointName=f"hoops-{league.replace('_', '-')}-endpoint", Body=body, ContentType="application/json",
+        CustomAttributes=attributes("courtside", [fixture.game_id]),
+    )  # fmt: skip
+    record = Record(f"sqlite:///{tmp_path / 'record.db'}")
+    fixtures = pd.DataFrame([one.model_dump() for one in pack(league, 1).fixtures.fixtures])
+    given = (aws, league, record, places_of(fixtures), tmp_path / "captured.json")
+    assert import_captured(*given) == 5  # the probe, two games, and two rows of which one is named
+    assert import_captured(*given) == 0
+    (tmp_path / "captured.json").unlink()
+    assert import_captured(*given) == 0
+    rows = record.rows("served_predictions", league=league)
+    by_platform = [row for row in rows if row["customer"] == "hoops"]
+    assert [(row["home"], row["home_win_probability"]) for row in by_platform] == [
+        (home, answer.home_win_probability) for home, answer in zip(("CAT", "ANT"), answers, strict=True)
+    ]
+    named, unnamed = (row for row in rows if row["customer"] == "courtside")
+    assert (named["game_id"], named["day"], named["home"], named["version"]) == (
+        fixture.game_id, fixture.day, fixture.home, 1,
+    )  # fmt: skip
+    assert (unnamed["game_id"], unnamed["day"]) == (None, None)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,23 +18,19 @@ from hoops_assets.services.training.contract import (
     training_set_digest,
 )
 from hoops_assets.services.training.local import LocalTraining
+from hoops_assets_tests.contracts.conftest import RUN_AGAINST
+from hoops_assets_tests.contracts.providers import PROVIDERS
 from hoops_assets_tests.workloads.frames import CODE, job
 
-LOCAL: dict[str, Callable[[Path], TrainingService]] = {
-    "local": LocalTraining,
-    "local-subprocess": lambda folder: LocalTraining(folder, subprocess=True),
-}
-SAGEMAKER = "sagemaker"
+SUBPROCESS = "local-subprocess"
 
 
-@pytest.fixture(scope="module", params=[*LOCAL, SAGEMAKER])
+@pytest.fixture(scope="module", params=[*RUN_AGAINST, SUBPROCESS])
 def training(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainingService:
     folder = tmp_path_factory.mktemp("jobs")
-    if request.param == SAGEMAKER:
-        from hoops_assets.services.training.sagemaker import SageMakerTraining
-
-        return SageMakerTraining(request.getfixturevalue("aws"), folder, every=0.05)
-    return LOCAL[request.param](folder)
+    if request.param == SUBPROCESS:
+        return LocalTraining(folder, subprocess=True)
+    return PROVIDERS[request.param](request).training(folder)
 
 
 def test_a_job_ends_with_a_model_and_asking_again_reuses_it(training: TrainingService, frame: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -17,11 +18,13 @@ import pytest
 from hoops_assets.basketball.features import FEATURES
 from hoops_assets.basketball.league import League
 from hoops_assets.definitions import build_defs
+from hoops_assets.defs.monitoring.assets import SIGNALS
 from hoops_assets.defs.resources import RegistryResource, SourcesResource, resources
 from hoops_assets.defs.training.assets import CANDIDATES
 from hoops_assets.services.registry.contract import Registry
 from hoops_assets.settings import Settings
 from hoops_assets.sources.leagues import get_league
+from hoops_assets.store import alarms
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets_tests.defs.stated import Altered
@@ -275,6 +278,52 @@ def test_scored_predictions_are_the_forecasts_of_played_games_with_their_losses(
     np.testing.assert_array_equal(scored["home_win"], won)
     np.testing.assert_allclose(scored["log_loss"], -np.log(np.where(won, p, 1 - p)), rtol=1e-12)
     np.testing.assert_allclose(scored["brier"], (p - won) ** 2, rtol=1e-12)
+
+
+def answered(lane: Launch, game: str, p: float, number: int) -> None:
+    row = {"request_id": f"r{number}", "customer": "fan", "league": small.NAME, "game_id": game, "learner": "elo",
+           "version": int(lane.table("predictions")["version"].iloc[0]), "home_win_probability": p}  # fmt: skip
+    Record(lane.settings.record).append("served_predictions", row)
+
+
+def test_watching_turns_an_alarm_once_and_says_so_on_a_page(lane: Launch, tmp_path: Path) -> None:
+    home = tmp_path / "watched"
+    shutil.copytree(lane.settings.home, home)
+    watched = Launch.of(home)
+    names = ("model_performance", "drift_report")
+    forecast = watched.table("predictions").iloc[0]
+    log = Record(watched.settings.record)
+
+    def watch() -> dict[str, dg.AssetCheckEvaluation]:
+        result = watched.run(*names)
+        assert result.success, [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+        return {one.check_name: one for one in result.get_asset_check_evaluations() if one.check_name != "expectations"}
+
+    def turned() -> list[tuple[str, str]]:
+        return [(edge.alarm, edge.state) for edge in alarms.history(log, small.NAME)]
+
+    checks = watch()
+    assert set(checks) == {f"drift_{name}" for name in SIGNALS} and all(one.passed for one in checks.values())
+    assert turned() == []
+    answered(watched, forecast["game_id"], forecast["home_win_probability"] / 2, 0)
+    for _ in range(2):
+        skew = watch()["drift_skew"]
+        assert (skew.passed, skew.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert turned() == [("drift/skew", "red")]
+    report = json.loads((home / "reports" / small.NAME / "drift.json").read_text())
+    answered(watched, forecast["game_id"], forecast["home_win_probability"], 1)
+    assert watch()["drift_skew"].passed
+    assert turned() == [("drift/skew", "red"), ("drift/skew", "green")]
+
+    page = Path(watched.told("drift_report")["file"].value).read_text()
+    assert "Serving and training see the same" in page and "quiet again" in page and report["signals"]
+    played = len(watched.table("scored_predictions"))
+    told = watched.told("model_performance")
+    assert (told["forecasts"].value, told["backfilled"].value, told["answers"].value) == (0, played, 2)
+    table = watched.table("model_performance")
+    whole = table[(table["kind"] == "backfilled") & (table["forecaster"] == "league") & (table["scope"] == "all")]
+    assert whole["games"].tolist() == [played]
+    assert whole["log_loss"].iloc[0] == pytest.approx(watched.table("scored_predictions")["log_loss"].mean())
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

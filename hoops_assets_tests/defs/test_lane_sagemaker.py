@@ -14,6 +14,8 @@ from hoops_assets.clouds.aws import Aws
 from hoops_assets.definitions import build_defs
 from hoops_assets.defs.training.assets import CANDIDATES
 from hoops_assets.emulators.aws import AwsEmulator
+from hoops_assets.services.pipelines.contract import run as run_pipeline
+from hoops_assets.services.pipelines.steps import training_steps
 from hoops_assets.services.prediction.bundle import pack
 from hoops_assets.services.prediction.contract import Game
 from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
@@ -121,3 +123,27 @@ def test_all_steps_run_on_sagemaker_and_back_again(
 @pytest.mark.parametrize("step", STEPS)
 def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, local: pd.DataFrame, aws: Aws) -> None:
     check(forecast(launch(home, aws, step)), local, 1e-6 if step == "prediction" else 1e-9)
+
+
+def test_a_pipeline_on_sagemaker_makes_the_same_assets(
+    home: Path, local: pd.DataFrame, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(run_pipeline.__kwdefaults__, "every", 0.1)
+    lane = launch(home, aws, "pipelines")
+    check(forecast(lane), local, 1e-9)
+    rows = [row for row in Record(lane.settings.record).ledger() if row.what == "training"]
+    assert {(row.learner, row.provider) for row in rows} == {(learner, "sagemaker") for learner in CANDIDATES}
+    assert all(row.billed_seconds >= 1 for row in rows)
+    event = lane.instance.get_latest_materialization_event(dg.AssetKey([small.NAME, "challenger"]))
+    assert event
+    assert event.asset_materialization
+    told = event.asset_materialization.metadata
+    for step in training_steps(CANDIDATES):
+        assert f"| {step.name} | {step.kind} | {'skipped' if step.name == 'refused' else 'succeeded'} |" in str(
+            told["steps"].value
+        )
+    (execution,) = aws.sagemaker.list_pipeline_executions(
+        PipelineName=f"hoops-{small.NAME}-training".replace("_", "-")
+    )["PipelineExecutionSummaries"]
+    assert execution["PipelineExecutionDisplayName"] == told["pipeline"].value
+    assert execution["PipelineExecutionStatus"] == "Succeeded"

@@ -10,6 +10,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.utils import make_new_run_id as dg_run_id
 
 from hoops_assets.basketball.calendar import calendar_of
 from hoops_assets.basketball.games import fixtures, results
@@ -21,6 +23,7 @@ from hoops_assets.store.calendar import calendar_digest, write_calendar
 from hoops_assets.store.io_manager import TablesResource
 from hoops_assets_tests.defs.stated import Stated, games, league
 
+ephemeral = dg.DagsterInstance.ephemeral
 NOW = datetime(2024, 1, 10, 17, tzinfo=UTC)
 PLAYED = (
     ("2024-01-02", "ANT", "BEE", (101, 99)),
@@ -39,25 +42,52 @@ class Board:
     lane: Lane
     tables: TablesResource
     sources: Stated
+    instance: dg.DagsterInstance
+    cursor: str | None = None
 
     def store(self, frame: pd.DataFrame) -> None:
         store, name = self.tables.store, self.lane.league.name
         store.overwrite(name, "fixtures", fixtures(frame))
         store.overwrite(name, "results", results(frame).astype({"home_score": "int32", "away_score": "int32"}))
 
-    def look(self) -> dg.RunRequest | dg.SkipReason:
-        context = dg.build_sensor_context(resources={"sources": self.sources, "tables": self.tables})
-        return sensors.results_sensor(self.lane)(context)  # type: ignore[return-value]
+    def look(self) -> dg.SensorResult | dg.SkipReason:
+        """One tick: what the sensor asks for, with the cursor that the tick before left."""
+        context = dg.build_sensor_context(
+            self.instance, self.cursor, resources={"sources": self.sources, "tables": self.tables}
+        )
+        said = sensors.results_sensor(self.lane)(context)
+        if isinstance(said, dg.SensorResult):
+            self.cursor = said.cursor
+        return said  # type: ignore[return-value]
+
+    def requests(self) -> list[dg.RunRequest]:
+        said = self.look()
+        return list(said.run_requests or []) if isinstance(said, dg.SensorResult) else []
 
     def asked(self) -> tuple[str, str]:
-        request = self.look()
-        assert isinstance(request, dg.RunRequest), request
-        return request.tags[sensors.RANGE_START], request.tags[sensors.RANGE_END]
+        """The range of the one request of a tick."""
+        (request,) = self.requests()
+        return range_of(request)
 
     def skipped(self) -> str:
-        reason = self.look()
-        assert isinstance(reason, dg.SkipReason), reason
+        said = self.look()
+        reason = said.skip_reason if isinstance(said, dg.SensorResult) else said
+        assert isinstance(reason, dg.SkipReason), said
         return str(reason.skip_message)
+
+    def queued(self, request: dg.RunRequest) -> dg.DagsterRun:
+        """The run that the daemon makes of a request, not begun."""
+        tags = {**request.tags, "dagster/run_key": request.run_key or "", sensors.GAME_DAYS_TAG: "stated"}
+        run = dg.DagsterRun(job_name="stated_game_days", run_id=dg_run_id(), tags=tags)
+        return self.instance.add_run(run)
+
+    def end(self, run: dg.DagsterRun, succeeds: bool = True) -> None:
+        kind = DagsterEventType.RUN_SUCCESS if succeeds else DagsterEventType.RUN_FAILURE
+        self.instance.report_dagster_event(DagsterEvent(event_type_value=kind.value, job_name=run.job_name), run.run_id)
+
+
+def range_of(request: dg.RunRequest) -> tuple[str, str]:
+    return request.tags[sensors.RANGE_START], request.tags[sensors.RANGE_END]
 
 
 def a_lane(home: Path, frame: pd.DataFrame, now: datetime = NOW, zone: str = "America/New_York") -> Lane:
@@ -68,7 +98,9 @@ def a_lane(home: Path, frame: pd.DataFrame, now: datetime = NOW, zone: str = "Am
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
     said = games(*PLAYED, *TO_COME)
-    made = Board(tmp_path, a_lane(tmp_path, said), TablesResource(root=str(tmp_path / "tables")), Stated(said, NOW))
+    made = Board(
+        tmp_path, a_lane(tmp_path, said), TablesResource(root=str(tmp_path / "tables")), Stated(said, NOW), ephemeral()
+    )
     made.store(said)
     return made
 
@@ -82,7 +114,9 @@ def test_nothing_is_asked_for_while_the_source_says_what_is_stored(board: Board)
 
 def test_nothing_is_asked_for_before_anything_is_stored(tmp_path: Path) -> None:
     said = games(*PLAYED)
-    board = Board(tmp_path, a_lane(tmp_path, said), TablesResource(root=str(tmp_path / "t")), Stated(said, NOW))
+    board = Board(
+        tmp_path, a_lane(tmp_path, said), TablesResource(root=str(tmp_path / "t")), Stated(said, NOW), ephemeral()
+    )
     assert board.skipped() == "nothing is stored yet; begin with: hoops backfill stated"
 
 
@@ -127,16 +161,16 @@ def test_a_change_of_zone_or_stage_of_a_game_is_a_change_too(board: Board) -> No
 def test_the_same_change_has_the_same_run_key_and_another_change_another(board: Board) -> None:
     def key(score: tuple[int, int]) -> str | None:
         board.sources.frame = games(*PLAYED, ("2024-01-10", "ANT", "CAT", score), TO_COME[1])
-        return board.look().run_key  # type: ignore[union-attr]
+        return board.requests()[0].run_key
 
     assert key((77, 70)) == key((77, 70)) != key((77, 71))
 
 
 def test_a_change_whose_run_failed_is_asked_for_again_the_next_day(board: Board) -> None:
     board.sources.frame = games(*PLAYED, ("2024-01-10", "ANT", "CAT", (77, 70)), TO_COME[1])
-    today = board.look()
+    (today,) = board.requests()
     board.sources.now = NOW + timedelta(days=1)
-    assert board.look().run_key != today.run_key  # type: ignore[union-attr]
+    assert board.requests()[0].run_key != today.run_key
 
 
 def test_nothing_more_is_asked_for_once_the_change_is_stored(board: Board) -> None:
@@ -145,20 +179,134 @@ def test_nothing_more_is_asked_for_once_the_change_is_stored(board: Board) -> No
     assert board.skipped() == "what is stored is what the source says"
 
 
-def test_a_range_too_large_for_a_sensor_is_left_to_a_backfill(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    board.sources.frame = games(("2024-01-02", "ANT", "BEE", (101, 98)), *PLAYED[1:], *TO_COME)
-    assert board.asked()[0] == "2024-01-02"
-    monkeypatch.setattr(sensors, "LARGEST_RANGE", 5)
-    reason = board.skipped()
-    assert "game days are due since 2024-01-02" in reason
-    assert reason.endswith("hoops backfill stated --from 2024-01-02")
-
-
 def test_days_before_the_first_stored_one_were_never_asked_for_and_are_not_missed(board: Board) -> None:
     board.store(games(*PLAYED[2:], *TO_COME))
     assert board.skipped() == "what is stored is what the source says"
     board.sources.frame = games(*PLAYED[:3], ("2024-01-08", "DOE", "CAT", (95, 92)), *TO_COME)
     assert board.asked()[0] == "2024-01-08"
+
+
+# -- late days by the hundreds ----------------------------------------------------------------------------------------
+
+SEASON = [date(2024, 1, 2) + timedelta(days=offset) for offset in range(150)]
+LATER = datetime(2024, 6, 1, 17, tzinfo=UTC)
+"""The first day after the season above."""
+
+
+def season(points: int, *, changed_until: int = 0, today: bool = False) -> pd.DataFrame:
+    """A game a day, the first ones with other points; and perhaps one yesterday."""
+    rows = [
+        (str(day), *("ANT", "BEE"), (points + 1 if number < changed_until else points, 50))
+        for number, day in enumerate(SEASON)
+    ]
+    return games(*rows, ("2024-05-31", "CAT", "DOE", (90, 80) if today else None), ("2024-06-03", "ANT", "DOE", None))
+
+
+@pytest.fixture
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """A season is stored, and its source now says otherwise of its first 100 days."""
+    monkeypatch.setattr(sensors, "LATE_AT_ONCE", 40)
+    stored = season(70)
+    made = Board(
+        tmp_path, a_lane(tmp_path, stored, LATER), TablesResource(root=str(tmp_path / "tables")),
+        Stated(season(70, changed_until=100), LATER), ephemeral(),
+    )  # fmt: skip
+    made.store(stored)
+    return made
+
+
+def test_late_days_are_asked_for_in_ranges_oldest_first_the_next_when_the_one_before_is_done(late: Board) -> None:
+    seen = []
+    for _ in range(20):
+        requests = late.requests()
+        if not requests:
+            break
+        (request,) = requests
+        run = late.queued(request)
+        for _ in range(3):
+            assert late.requests() == []
+        seen.append(range_of(request))
+        late.end(run)
+        if len(seen) == 3:  # all that had changed lies in the first three ranges
+            late.store(late.sources.frame)
+    days = [key for key in late.lane.days.get_partition_keys() if key >= str(SEASON[0])]
+    asked_for = [key for first, last in seen for key in days if first <= key <= last]
+    assert asked_for == days
+    assert all(sum(first <= key <= last for key in days) <= 40 for first, last in seen)
+    assert late.skipped() == "what is stored is what the source says"
+
+
+def test_today_is_asked_for_before_the_late_days_and_in_the_same_tick(late: Board) -> None:
+    late.sources.frame = season(70, changed_until=100, today=True)
+    first, second = late.requests()
+    assert range_of(first)[0] == "2024-05-31"
+    assert range_of(second)[0] == str(SEASON[0])
+    assert int(first.tags[sensors.PRIORITY]) > 0 > int(second.tags[sensors.PRIORITY])
+    assert sensors.LATE_TAG not in first.tags
+
+
+def test_today_does_not_wait_for_late_days_under_way(late: Board) -> None:
+    late.queued(late.requests()[0])
+    late.sources.frame = season(70, changed_until=100, today=True)
+    assert late.asked()[0] == "2024-05-31"
+
+
+def test_a_run_that_waits_in_the_queue_will_see_the_change_and_no_second_is_asked_for(late: Board) -> None:
+    late.sources.frame = season(70, today=True)
+    (request,) = late.requests()
+    run = late.queued(request)
+    late.sources.frame = season(70, today=True).replace({"home_score": {90: 91}})
+    assert "waits to begin" in late.skipped()
+    late.end(run)
+    assert late.asked()[0] == "2024-05-31"
+
+
+def test_the_queue_is_bounded_whatever_comes(late: Board) -> None:
+    depth = []
+    for tick in range(30):
+        late.sources.frame = season(70 + tick, changed_until=100, today=True)
+        for request in late.requests():
+            late.queued(request)
+        depth.append(len(late.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED]))))
+    assert max(depth) == 2
+
+
+def test_late_days_whose_run_failed_are_asked_for_again_the_next_day_and_none_after_them_before(late: Board) -> None:
+    (request,) = late.requests()
+    late.end(late.queued(request), succeeds=False)
+    assert "failed; it is tried again tomorrow" in late.skipped()
+    late.sources.now = LATER + timedelta(days=1)
+    (again,) = late.requests()
+    assert range_of(again) == range_of(request)
+    assert again.run_key != request.run_key
+
+
+def test_a_failed_run_that_had_stored_the_results_is_asked_for_again_too(late: Board) -> None:
+    (request,) = late.requests()
+    late.store(late.sources.frame)
+    late.end(late.queued(request), succeeds=False)
+    late.sources.now = LATER + timedelta(days=1)
+    assert late.asked() == range_of(request)
+
+
+def test_a_request_that_never_became_a_run_is_made_again(late: Board) -> None:
+    assert late.requests()[0] == late.requests()[0]
+
+
+def test_a_change_while_late_days_are_taken_is_taken_after_them_by_runs_of_its_own(late: Board) -> None:
+    firsts, keys = [], []
+    for tick in range(9):
+        (request,) = late.requests()
+        firsts.append(range_of(request)[0])
+        keys.append(request.run_key)
+        if tick == 0:
+            late.sources.frame = late.sources.frame.replace({"home_score": {71: 72}})
+        late.end(late.queued(request))
+    per_walk = firsts.index(str(SEASON[0]), 1)
+    assert firsts == (firsts[:per_walk] * 9)[:9]
+    assert per_walk == 4
+    # A third walk over the very same change is not made: the daemon leaves out run keys that it knows.
+    assert len(set(keys)) == 2 * per_walk
 
 
 # -- calendar ---------------------------------------------------------------------------------------------------------
@@ -219,7 +367,8 @@ def test_every_morning_the_last_fortnight_is_settled_and_the_days_ahead_are_fore
     season = games(*((day.isoformat(), "ANT", "BEE", None) for day in days))
     now = datetime(2024, 2, 1, 14, tzinfo=UTC)
     request = morning(a_lane(tmp_path, season, now), now)
-    assert request.tags == {sensors.RANGE_START: "2024-01-18", sensors.RANGE_END: "2024-02-08"}
+    assert range_of(request) == ("2024-01-18", "2024-02-08")
+    assert request.tags[sensors.PRIORITY] == sensors.TODAY_FIRST
     assert request.run_key == "stated:daily:2024-02-01"
 
 
@@ -230,7 +379,7 @@ def test_a_league_ahead_of_utc_is_settled_on_its_own_day(tmp_path: Path) -> None
     assert sensors.daily_schedule(lane).execution_timezone == "Pacific/Auckland"
     request = morning(lane, now)
     assert request.run_key == "stated:daily:2024-01-10"
-    assert request.tags == {sensors.RANGE_START: "2024-01-02", sensors.RANGE_END: "2024-01-17"}
+    assert range_of(request) == ("2024-01-02", "2024-01-17")
 
 
 def test_nothing_is_asked_for_in_the_off_season(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hoops_assets.definitions import build_defs, build_lane
 from hoops_assets.errors import SourceError, SourceUnreachable
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.settings import Settings, Step
+from hoops_assets.settings import Settings, Step, StepName
 from hoops_assets.sources.leagues import get_league
 
 AT_ONCE = {"delay_seconds": 0.0}
@@ -19,12 +20,14 @@ TRANSIENT = [SourceUnreachable("down"), ServiceError("throttled", "later"), Serv
 LASTING = [SourceError("no such file"), ServiceError("invalid", "bad"), ServiceError("permission", "no"), KeyError("x")]
 
 
-def _attempts(home: Path, errors: list[Exception], steps: dict[str, Step]) -> tuple[int, dg.ExecuteInProcessResult]:
+def _attempts(
+    home: Path, errors: list[Exception], steps: dict[str, Step], stage: str = "training"
+) -> tuple[int, dg.ExecuteInProcessResult]:
     """How often an asset was tried that meets one error after the other and then succeeds."""
     lane = build_lane(get_league(home, "atlantic"), Settings.model_validate({"home": home, "steps": steps}))
     tried, left = 0, iter(errors)
 
-    @lane.asset("training", "meets_trouble", "For a test.", kinds={"pandas"})
+    @lane.asset(stage, "meets_trouble", "For a test.", kinds={"pandas"})
     def meets_trouble() -> None:
         nonlocal tried
         tried += 1
@@ -53,6 +56,13 @@ def test_an_error_that_will_not_go_away_is_tried_once_and_told_as_it_is(tmp_path
 def test_the_settings_say_how_often(tmp_path: Path, retries: int) -> None:
     tried, result = _attempts(tmp_path, [TRANSIENT[0]] * 9, {"training": Step(retries=retries, **AT_ONCE)})
     assert (tried, result.success) == (retries + 1, False)
+
+
+@pytest.mark.parametrize("stage", get_args(StepName))
+def test_every_step_has_its_own_number(tmp_path: Path, stage: str) -> None:
+    others = {name: Step(retries=0) for name in get_args(StepName) if name != stage}
+    tried, result = _attempts(tmp_path, [TRANSIENT[0]] * 9, {**others, stage: Step(retries=2, **AT_ONCE)}, stage)
+    assert (tried, result.success) == (3, False)
 
 
 def test_another_steps_setting_does_not_count(tmp_path: Path) -> None:

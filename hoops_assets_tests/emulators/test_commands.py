@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -21,6 +22,16 @@ HOOPS = (sys.executable, "-m", "hoops_assets.cli")
 def environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPS_", "AWS_", "DAGSTER_"))}
     return {**kept, "HOOPS_HOME": str(home), "TMPDIR": str(home)}
+
+
+def started_with(variable: str, known: set[int]) -> list[int]:
+    """Pids that are not among the known and carry a variable of the test's own: whoever inherited its environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid not in known and variable in map("=".join, process.environ().items()):
+                found.append(process.pid)
+    return found
 
 
 def test_emulate_tells_how_to_reach_it_and_ends_at_ctrl_c(tmp_path: Path) -> None:
@@ -45,7 +56,7 @@ def test_emulate_tells_how_to_reach_it_and_ends_at_ctrl_c(tmp_path: Path) -> Non
 
 
 def test_rehearse_takes_a_league_through_every_step_and_leaves_nothing(tmp_path: Path) -> None:
-    before = {process.pid for process in psutil.process_iter()}
+    known = {process.pid for process in psutil.process_iter()}
     done = subprocess.run(
         [*HOOPS, "rehearse", "aws", "--league", "pacific", "--json"], capture_output=True, text=True, timeout=280,
         env=environment(tmp_path),
@@ -53,17 +64,17 @@ def test_rehearse_takes_a_league_through_every_step_and_leaves_nothing(tmp_path:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout[done.stdout.index("{") :])
     made = {one["what"]: one["how_many"] for one in told["made"]}
-    assert (made["training job"], made["model package"], made["endpoint"]) == (5, 5, 1)
+    assert (made["training job"], made["model package"], made["endpoint"]) == (5, 6, 1)
     assert made["transform job"] >= 1
     assert told["forecasts"] > 0
     assert sum(told["served"].values()) == 100
+    assert made["pipeline"] == 1
+    assert made["processing job"] == 5 + 1 + 1  # evaluations, their judgement, drift
+    assert all(one["seconds"] >= 1 for one in told["billed"])
     assert told["billed"][0]["seconds"] >= 5
+    assert told["lineage_agrees_with_the_record"]
+    assert told["answers_in_the_record"] >= 1
     assert {one["price"] for one in told["billed"]} == {"unknown"}
     assert told["left"] == "nothing"
     assert list(tmp_path.glob("hoops-*")) == []
-    ours = [
-        process.pid
-        for process in psutil.process_iter(["pid", "cmdline"])
-        if process.pid not in before and "hoops_assets" in " ".join(process.info["cmdline"] or ())
-    ]
-    assert ours == []
+    assert started_with(f"TMPDIR={tmp_path}", known) == []

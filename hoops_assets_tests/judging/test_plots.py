@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from hoops_assets.judging.plots import confidence_sequence_plot, loss_by_group_plot, reliability_plot
+from hoops_assets.judging.plots import (
+    confidence_sequence_plot,
+    cumulative_gain_plot,
+    loss_by_group_plot,
+    reliability_plot,
+    rolling_loss_plot,
+    threshold_bars_plot,
+    threshold_plot,
+)
 from hoops_assets.judging.sequential import confidence_sequence
 
 LEARNERS = ["base_rate", "elo", "logistic", "boosting"]
@@ -75,3 +83,28 @@ def test_a_confidence_sequence_is_drawn_from_its_first_day_on():
     assert whole != confidence_sequence_plot(days, sequence, 0.02)
     image_of(confidence_sequence_plot(days[:1], sequence[:1], 0.01))
     image_of(confidence_sequence_plot([], np.empty((0, 3)), 0.01))
+
+
+@pytest.mark.parametrize("days", [1, 2, 9, 400])
+def test_pictures_over_time_are_drawn_from_the_first_day_on(days):
+    on = [date(2024, 1, 1) + timedelta(days=number) for number in range(days)]
+    level = np.linspace(0.5, 0.7, days)
+    losses = pd.DataFrame({"day": on, "ours": level, "elo": 0.69, "nobody": np.nan})
+    names = {"ours": "ours", "elo": "Elo", "nobody": "nobody"}
+    drawn = {
+        (400, 700): [rolling_loss_plot(losses, names), cumulative_gain_plot(losses, "ours", {"elo": "Elo"})],
+        (300, 600): [threshold_plot(on, level, 0.6, "evidence", "target"),
+                     threshold_plot(on, level, 0.6, "evidence", "target", on[-1])],
+    }  # fmt: skip
+    for size, pictures in drawn.items():
+        assert {imread(io.BytesIO(png)).shape[:2] for png in pictures} == {size}
+    assert drawn[300, 600][0] != drawn[300, 600][1], "the alarm is marked"
+
+
+def test_bars_over_the_line_are_of_another_colour():
+    above, below = (threshold_bars_plot(["a_b", "c"], [value, 0.1], 0.2, "index", "inputs") for value in (0.21, 0.19))
+    assert imread(io.BytesIO(above)).shape[1] == 600
+    orange = [
+        (abs(imread(io.BytesIO(png))[..., :3] - [0.835, 0.369, 0.0]).max(-1) < 0.02).sum() for png in (above, below)
+    ]
+    assert orange[0] > 20 * max(orange[1], 1) / 10 and orange[0] > 5000 > orange[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ def without_flushing() -> Iterator[None]:
     """What a kill leaves does not depend on flushing to disk, only on the order of writes; flushing costs seconds."""
 
     def connected(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
 
     db.event.listen(db.Engine, "connect", connected)
     try:

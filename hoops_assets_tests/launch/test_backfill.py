@@ -22,6 +22,7 @@ from hoops_assets.errors import HoopsError, StoreError
 from hoops_assets.launch.instance import HOST_TAG, PID_TAG, fail_dead_runs, own_process_tags
 from hoops_assets.launch.lanes import BackfillReport, Lanes
 from hoops_assets.settings import Settings
+from hoops_assets.store import processes
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.expectations.validation import Finding
 from hoops_assets_tests.launch import small_league as small
@@ -329,9 +330,7 @@ def test_runs_of_dead_processes_are_failed_and_no_others(process: str) -> None:
 
 def test_a_killed_process_that_nobody_reaped_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    import psutil
-
-    tags = {**own_process_tags(), PID_TAG: f"{child.pid}:{psutil.Process(child.pid).create_time():.0f}"}
+    tags = {**own_process_tags(), PID_TAG: f"{child.pid}:{processes.born(child.pid)}"}
     with dg.instance_for_test() as instance:
         run = instance.create_run_for_job(_job(), tags=tags, status=dg.DagsterRunStatus.STARTED)
         assert fail_dead_runs(instance) == []

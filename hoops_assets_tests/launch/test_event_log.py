@@ -94,13 +94,32 @@ def test_what_it_writes_the_stock_one_reads(ours):
         assert seen(ui, run_id) == seen(ours, run_id)
 
 
-def test_a_range_plans_one_evaluation_of_a_check_and_fills_it_in(ours):
-    run(ours)
-    history = ours.event_log_storage.get_asset_check_execution_history(
+@pytest.mark.parametrize("whose", ["hoops", "daemon"])
+def test_a_range_plans_one_evaluation_of_a_check_and_fills_it_in(ours, whose):
+    instance = ours if whose == "hoops" else dg.DagsterInstance.from_config(str(ours.root_directory))
+    run(instance)
+    history = instance.event_log_storage.get_asset_check_execution_history(
         dg.AssetCheckKey(dg.AssetKey("games"), "whole"), limit=100
     )
     assert [(one.status.value, one.partition) for one in history] == [("SUCCEEDED", None)]
     assert history[0].event.dagster_event.asset_check_evaluation_data.metadata["rows"].value == 20
+
+
+def test_what_a_check_plans_does_not_hold_the_calendar(ours):
+    with dg.DagsterInstance.from_config(str(ours.root_directory)) as ui:
+        events = ui.all_logs(run(ui), of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED)
+    assert [event.dagster_event.asset_check_planned_data.partitions_subset for event in events] == [None]
+
+
+def test_a_home_that_moved_keeps_its_events(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "set by open_instance")
+    with open_instance(Settings(home=tmp_path / "here")) as instance:
+        run_id = run(instance)
+    (tmp_path / "here").rename(tmp_path / "there")
+    open_instance(Settings(home=tmp_path / "there")).dispose()
+    with dg.DagsterInstance.from_config(str(tmp_path / "there" / "dagster")) as ui:
+        assert len(ui.all_logs(run_id)) > 10
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_batch_that_cannot_be_stored_is_told_event_by_event(ours, monkeypatch, capsys):

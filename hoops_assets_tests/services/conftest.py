@@ -1,35 +1,18 @@
-"""Providers for the registry suite (a new one is one more entry), and trained models."""
+"""Trained models."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from hoops_assets.services.registry.contract import Registry
-from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.services.training.contract import TrainedModel, train
 from hoops_assets.services.training.local import LocalTraining
 from hoops_assets_tests.workloads.frames import job, training_frame
-
-SAGEMAKER = "sagemaker"
-REGISTRY: dict[str, Callable[[Path], Registry]] = {"local": LocalRegistry}
 
 
 @pytest.fixture(scope="session")
 def frame() -> pd.DataFrame:
     return training_frame()
-
-
-@pytest.fixture(params=[*REGISTRY, SAGEMAKER])
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
-    if request.param == SAGEMAKER:
-        from hoops_assets.services.registry.sagemaker import SageMakerRegistry
-
-        return SageMakerRegistry(tmp_path / "registry", request.getfixturevalue("aws"))
-    return REGISTRY[request.param](tmp_path / "registry")
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,10 @@ def made_up_trial(days: int, each: int, worse: Mapping[int, float], seed: int = 
     forecasts = []
     for version, noise in worse.items():
         p = 1 / (1 + np.exp(-(truth + noise * rng.standard_normal(n))))
-        made = games.assign(version=version, learner=LEARNERS[version - 1], home_win_probability=p, backfilled=False)
+        made = games.assign(
+            version=version, learner=LEARNERS[(version - 1) % len(LEARNERS)], home_win_probability=p, backfilled=False
+        )
+        made["degraded"] = ""
         made["made_at"] = made["tip_off"] - pd.Timedelta("8h")
         forecasts.append(made.assign(log_loss=log_losses(p, won), brier=brier_scores(p, won)))
     return _typed("scored_predictions", pd.concat(forecasts))

@@ -37,7 +37,7 @@ SOUND: dict[str, Any] = {
     "opponent": TEAMS[1], "stage": "regular", "home_score": 101, "away_score": 99, "created_at": NOON,
     "ingested_at": NOON, "text": "what a game", "elo_before": 1500.0, "elo_after": 1510.0, "rest_days_before": 2,
     "margin_sd": 10.0, "form_margin_sd": 10.0, "home_win_probability": 0.6, "split": "train", "minutes": 240.0,
-    "points": 100, "possessions": 95.0, "margin": 0.05,
+    "points": 100, "possessions": 95.0, "margin": 0.05, "kind": "forecast", "games": 82,
 }  # fmt: skip
 """What a sound row says where zero, false or an empty text will not do."""
 
@@ -52,7 +52,7 @@ def sound(table: str) -> pd.DataFrame:
         | {name: SOUND.get(name, NOON) for name, dtype in spec.columns.items() if dtype[:4] == "date"},
         index=range(GAMES),
     )
-    key = next(name for name in spec.key if name in ("game_id", "post_id"))
+    key = next(name for name in spec.key if name in ("game_id", "post_id", "period"))
     frame[key] = [f"{number:04d}" for number in range(GAMES)]
     return frame[list(spec.columns)].astype(spec.columns)
 
@@ -124,6 +124,11 @@ OWN: dict[str, dict[str, Break]] = {
     "closing_odds": {
         **_possible(home_win_probability=1.2, home_spread=100),
         "the bookmaker's margin is that of a market": Break("margin", 0.9, everywhere=True),
+    },
+    "model_performance": {
+        **_possible(log_loss=-1, brier=2, accuracy=1.1, calibration_error=-0.1, games=0),
+        **_at_least(("games", "market_games")),
+        "kind is known": Break("kind", "guess"),
     },
 }  # fmt: skip
 """Table -> expectation of its own -> how to break it."""

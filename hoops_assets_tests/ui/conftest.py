@@ -1,4 +1,4 @@
-"""One `hoops up` and one browser for all tests of the UI."""
+"""One `hoops up` and one browser for all tests of the UI, gone before any other test: a browser keeps an event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoops_assets_tests.ui.browser import CHROMIUM, Dagster, browser
 from hoops_assets_tests.ui.served import Up, make_home, small_environment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """The servers, up, with both embedded leagues (cut down) taken through the whole graph."""
     home = make_home(tmp_path_factory.mktemp("ui") / "home")
@@ -23,7 +23,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         running.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dagster(up: Up) -> Iterator[Dagster]:
     """A tab on the UI, wide and high enough for both leagues' graphs in full detail."""
     if not Path(CHROMIUM).exists():

@@ -9,12 +9,15 @@ import pytest
 import skops.io
 from onnx import numpy_helper
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from hoops_assets.errors import ModelError
-from hoops_assets.workloads import export
+from hoops_assets.workloads import export, linear
+from hoops_assets.workloads.onnx_model import BOUND_ROWS
 
 FEATURES = ("a", "b", "c")
 
@@ -50,16 +53,62 @@ def test_a_calibrator_around_a_pipeline_is_refused_with_the_numbers(rows: pd.Dat
 def test_a_tampered_onnx_is_refused(rows: pd.DataFrame) -> None:
     model = fitted(rows, StandardScaler(), LogisticRegression())
     content = onnx.load_from_string(export.to_onnx_bytes(model, FEATURES))
-    for attribute in (a for node in content.graph.node for a in node.attribute if a.name == "coefficients"):
-        attribute.floats[:] = [1.01 * value for value in attribute.floats]
+    (weights,) = [item for item in content.graph.initializer if item.name == "coefficients"]
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.01), "coefficients"))
     with pytest.raises(ModelError, match="disagree"):
         export.parity(model, content.SerializeToString(), rows, FEATURES)
 
 
+def linear_models(rows: pd.DataFrame) -> list[Pipeline]:
+    far = ColumnTransformer([("far", StandardScaler(), [2, 0]), ("plain", "passthrough", [1])])
+    calibrated = CalibratedClassifierCV(LogisticRegression(), method="sigmoid", cv=3, ensemble=False)
+    return [
+        fitted(rows, LogisticRegression()),
+        fitted(rows, StandardScaler(), LogisticRegression()),
+        fitted(rows, far, LogisticRegression(fit_intercept=False)),
+        fitted(rows, StandardScaler(), calibrated),
+        fitted(rows, far, calibrated),
+    ]
+
+
+def test_a_weighted_sum_is_written_as_one_and_answers_a_row_alike_alone_and_among_others(rows: pd.DataFrame) -> None:
+    moved = rows.assign(a=rows["a"] * 50 + 300)
+    for model in linear_models(moved):
+        content = export.to_onnx_bytes(model, FEATURES)
+        assert [node.op_type for node in onnx.load_from_string(content).graph.node] == ["MatMul", "Add", "Sigmoid"]
+        assert export.parity(model, content, moved, FEATURES) <= 1e-6
+        asked, values = export.OnnxModel(content), export.model_input(moved, FEATURES)
+        together, one_by_one = asked.of_rows(values), asked.of_rows(values)
+        for first in range(0, 60, 20):
+            chosen = list(range(first, first + 20))
+            alone = [one_by_one([index])[0] for index in chosen]
+            assert together(chosen) == alone == asked.home_win_probability(values)[chosen].tolist()
+
+
+def test_what_is_no_weighted_sum_is_left_to_the_general_converter(rows: pd.DataFrame) -> None:
+    boosted = fitted(rows, StandardScaler(), HistGradientBoostingClassifier(max_iter=5))
+    isotonic = CalibratedClassifierCV(LogisticRegression(), method="isotonic", cv=3, ensemble=False)
+    several = CalibratedClassifierCV(LogisticRegression(), method="sigmoid", cv=3)
+    for model in (
+        boosted,
+        fitted(rows, isotonic),
+        fitted(rows, several),
+        fitted(rows, FunctionTransformer(np.abs), LogisticRegression()),
+    ):
+        assert linear.log_odds(model, 3) is None
+
+
+def test_many_rows_are_answered_beyond_the_bound_buffers(rows: pd.DataFrame) -> None:
+    model = fitted(rows, StandardScaler(), HistGradientBoostingClassifier(max_iter=5))
+    asked, values = export.OnnxModel(export.to_onnx_bytes(model, FEATURES)), export.model_input(rows, FEATURES)
+    ask = asked.of_rows(values)
+    for count in (1, BOUND_ROWS, BOUND_ROWS + 1, 400):
+        assert ask(list(range(count))[::-1]) == asked.home_win_probability(values[:count][::-1]).tolist()
+
+
 def test_the_graph_has_one_output_and_nothing_that_only_labels_need(rows: pd.DataFrame) -> None:
-    content = onnx.load_from_string(
-        export.to_onnx_bytes(fitted(rows, StandardScaler(), LogisticRegression()), FEATURES)
-    )
+    boosted = fitted(rows, StandardScaler(), HistGradientBoostingClassifier(max_iter=5))
+    content = onnx.load_from_string(export.to_onnx_bytes(boosted, FEATURES))
     assert [item.name for item in content.graph.output] == ["home_win_probability"]
     used = {name for node in content.graph.node for name in node.input}
     for node in content.graph.node:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from hoops_assets.defs import story
 from hoops_assets.defs.deployment.checks import DATA_CHECKS, GATE, ROLL_OUT, gate_spec, last_passed, roll_out_spec
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import launched_from, picture, table
@@ -69,6 +70,9 @@ def _canary_endpoint(lane: Lane) -> dg.AssetsDefinition:
         from hoops_assets.services.prediction.rollout import Decision
 
         models, log, now = registry.service(), record.open(), sources.clock()
+        challenger = models.challenger(league.name) if config.version is None else None
+        tried = challenger.version if challenger else config.version
+        began = story.carry(context, story.of_version(context.instance, log, league.name, tried))
         entrance = Entrance(
             league, models, tables.store, log, prediction.service(models),
             prediction.rollout(league, models, tables.store, log, now), now,
@@ -78,7 +82,11 @@ def _canary_endpoint(lane: Lane) -> dg.AssetsDefinition:
             share=config.share,
             data_checks={name: last_passed(context.instance, lane.key(name)) for name in DATA_CHECKS},
             decision=Decision(
-                f"{league.name}/canary_endpoint", "", launched_from=launched_from(context), run_id=context.run_id
+                f"{league.name}/canary_endpoint",
+                "",
+                launched_from=launched_from(context),
+                run_id=context.run_id,
+                evidence=story.evidence(began),
             ),
         )
         told = {
@@ -153,6 +161,7 @@ def _canary_verdict(lane: Lane) -> dg.AssetsDefinition:
                 metadata={"choice": "none", "champion": serves, "reason": reason},
                 check_results=[dg.AssetCheckResult(check_name=ROLL_OUT, passed=True, description=reason)],
             )
+        story.carry(context, story.of_deployed(log, league.name, judged.serving.canary))
         verdict, pairs = judged.verdict, judged.pairs
         seen = pairs.head(verdict.games)
         looks = trials.looks(seen)
@@ -208,12 +217,16 @@ def _live_endpoint(lane: Lane) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from hoops_assets.services.prediction import decide
         from hoops_assets.services.prediction.rollout import Decision
+        from hoops_assets.services.prediction.trial import serving
 
         models, log = registry.service(), record.open()
+        canary = serving(log, league.name).canary
+        began = story.carry(context, story.of_deployed(log, league.name, canary))
         rollout = prediction.rollout(league, models, tables.store, log, sources.clock())
         decision = Decision(
             f"{league.name}/live_endpoint", config.reason or "pinned by its configuration",
-            launched_from=launched_from(context), evidence=config.evidence, run_id=context.run_id,
+            launched_from=launched_from(context), evidence={**config.evidence, **story.evidence(began)},
+            run_id=context.run_id,
         )  # fmt: skip
         if config.version is not None:
             endpoint = decide.pin(rollout, log, league.name, config.version, decision)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from hoops_assets.defs import story
 from hoops_assets.defs.deployment.checks import ROLL_OUT
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.resources import PredictionResource, RecordResource, RegistryResource
@@ -56,7 +57,8 @@ def _challenger(lane: Lane) -> dg.SensorDefinition:
             return dg.SkipReason(f"version {found.canary} is on trial; version {named.version} waits")
         if named.version in rolled_back(log, league.name):
             return dg.SkipReason(f"the challenger, version {named.version}, was rolled back")
-        return dg.RunRequest(run_key=f"{league.name}:canary:{named.version}:{found.champion}")
+        began = story.of_version(context.instance, log, league.name, named.version)
+        return dg.RunRequest(run_key=f"{league.name}:canary:{named.version}:{found.champion}", tags=story.tags(began))
 
     return challenger
 
@@ -77,9 +79,11 @@ def _verdict(lane: Lane) -> dg.SensorDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         from hoops_assets.services.prediction.trial import trial
 
-        judged = trial(tables.store, record.open(), league)
+        log = record.open()
+        judged = trial(tables.store, log, league)
         if judged is None:
             return dg.SkipReason("no canary is on trial")
+        began = story.of_deployed(log, league.name, judged.serving.canary)
         canary, since = judged.serving.canary, judged.serving.since
         through = str(judged.days[-1]) if len(judged.days) else ""
         of_trial = f"{league.name}:{canary}:{since}"
@@ -88,12 +92,14 @@ def _verdict(lane: Lane) -> dg.SensorDefinition:
         choice = last.get("choice") if same_trial else None
         if choice in ("roll_back", "keep_champion"):
             reason = f"version {canary} is withdrawn: {last['reason']}"
-            return withdrawal(lane, f"{of_trial}:{choice}", reason, judged.evidence(), judged.serving.champion)
+            key = f"{of_trial}:{choice}"
+            return withdrawal(lane, key, reason, judged.evidence(), judged.serving.champion, began)
         if choice == "roll_out":
             return dg.SkipReason(f"version {canary} is to be rolled out; live_endpoint waits for nothing else")
         if not through:
             return dg.SkipReason(f"no game day of the trial of version {canary} is settled yet")
-        return dg.RunRequest(run_key=f"{of_trial}:verdict:{through}", asset_selection=[lane.key("canary_verdict")])
+        key = f"{of_trial}:verdict:{through}"
+        return dg.RunRequest(run_key=key, asset_selection=[lane.key("canary_verdict")], tags=story.tags(began))
 
     return verdict
 
@@ -115,7 +121,8 @@ def _health(lane: Lane) -> dg.SensorDefinition:
         from hoops_assets.judging.health import Counts, ailments
         from hoops_assets.services.prediction.trial import serving
 
-        found = serving(record.open(), league.name)
+        log = record.open()
+        found = serving(log, league.name)
         if found.canary is None:
             return dg.SkipReason("no canary is on trial")
         counted = prediction.counts(league.name, found.canary)
@@ -133,22 +140,23 @@ def _health(lane: Lane) -> dg.SensorDefinition:
         if not ill:
             return dg.SensorResult(skip_reason=f"{own.answers} answers of version {found.canary}, nothing wrong")
         reason = f"version {found.canary} is withdrawn: {'; '.join(ill)}"
-        return dg.SensorResult(
-            [withdrawal(lane, f"{league.name}:{of_trial}:health", reason, asdict(own), found.champion)]
-        )
+        began = story.of_deployed(log, league.name, found.canary)
+        key = f"{league.name}:{of_trial}:health"
+        return dg.SensorResult([withdrawal(lane, key, reason, asdict(own), found.champion, began)])
 
     return canary_health
 
 
 def withdrawal(
-    lane: Lane, run_key: str, reason: str, evidence: dict[str, object], champion: int | None
+    lane: Lane, run_key: str, reason: str, evidence: dict[str, object], champion: int | None, began: str | None = None
 ) -> dg.RunRequest:
     """Asks `live_endpoint` to give the champion all traffic again."""
     config = {"version": champion, "reason": reason, "evidence": {k: str(v) for k, v in evidence.items()}}
     name = f"{lane.league.name}__live_endpoint"
     return dg.RunRequest(
-        run_key=run_key, asset_selection=[lane.key("live_endpoint")], run_config={"ops": {name: {"config": config}}}
-    )
+        run_key=run_key, asset_selection=[lane.key("live_endpoint")], run_config={"ops": {name: {"config": config}}},
+        tags=story.tags(began),
+    )  # fmt: skip
 
 
 def _last_verdict(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, object]:

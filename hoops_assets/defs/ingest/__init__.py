@@ -15,7 +15,12 @@ def lane_defs(lane: Lane) -> dg.Definitions:
         sensors.game_days_job_name(lane),
         selection=(stages - dg.AssetSelection.assets(lane.key("history")))
         | dg.AssetSelection.assets(lane.key("endpoint_fixtures")),
-        tags={"hoops/league": league, "hoops/step": "game_days", **lane.max_runtime(*stages_of_days)},
+        tags={
+            "hoops/league": league,
+            "hoops/step": "game_days",
+            sensors.GAME_DAYS_TAG: league,
+            **lane.max_runtime(*stages_of_days),
+        },
         description=f"All tables of {league} that have a partition per game day, over days, and the endpoint's fixtures.",
     )
     tables = [

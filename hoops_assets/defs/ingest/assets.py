@@ -7,9 +7,11 @@ import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball import games as g
+from hoops_assets.defs import fallback
 from hoops_assets.defs.lane import TABLE_IO, Lane
 from hoops_assets.defs.metadata import days_of, tell_intake, tell_reading, tell_rows
-from hoops_assets.defs.resources import PostBufferResource, SourcesResource
+from hoops_assets.defs.resources import PostBufferResource, RecordResource, SourcesResource
+from hoops_assets.errors import SourceError
 from hoops_assets.store.io_manager import TablesResource
 from hoops_assets.store.schemas import TABLES
 
@@ -42,6 +44,7 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         sources: SourcesResource,
         tables: TablesResource,
+        record: RecordResource,
         post_buffer: PostBufferResource,
     ) -> None:
         from hoops_assets.store.fan_posts import FanPosts
@@ -64,7 +67,16 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         known = [date.fromisoformat(key) for key in lane.days.get_partition_keys()]
         run = {"dagster/run_id": context.run_id}
         table = FanPosts(tables.store, post_buffer.open(league), league, known, sources.clock(), run)
-        intake = table.take_in(parts(), first, days[-1])
+        try:
+            intake = table.take_in(parts(), first, days[-1])
+        except (SourceError, ConnectionError, TimeoutError) as error:
+            if not fallback.may_fall_back(context, lane, STAGE, error):
+                raise
+            why = f"the source of fan posts cannot be read, the features stand on the posts that are stored: {error}"
+            fallback.tell(context, lane, record, "fan_posts", why)
+            context.add_asset_metadata({"degraded": why}, partition_key=days[-1].isoformat())
+            return
+        fallback.tell(context, lane, record, "fan_posts", None)
         tell_reading(context, notes, refused)
         tell_rows(context, tables.store.read(league.name, "fan_posts", first=days[0], last=days[-1], columns=["day"]))
         tell_intake(context, intake, post_buffer.tell(league))

@@ -4,9 +4,11 @@ import dagster as dg
 import pandas as pd
 
 from hoops_assets.basketball import predictions as p
+from hoops_assets.defs import fallback
 from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.metadata import days_of, tell_rows
 from hoops_assets.defs.resources import PredictionResource, RecordResource, RegistryResource, SourcesResource
+from hoops_assets.errors import HoopsError
 from hoops_assets.store.io_manager import TablesResource
 
 STAGE = "prediction"
@@ -40,17 +42,31 @@ def assets(lane: Lane) -> list[dg.AssetsDefinition]:
         if not numbers:
             context.log.info(f"{league.name} has no model yet: train one, then materialise these days again")
             return tell_rows(context, stored)
+        troubles: list[str] = []
         for version in (models.get(league.name, number) for number in numbers):
-            games = game_features[p.may_forecast(game_features["day"], version.trained_through)]
+            games, why = game_features[p.may_forecast(game_features["day"], version.trained_through)], ""
+            try:
+                probabilities = prediction.service(models).batch(version, games)
+            except (HoopsError, ConnectionError, TimeoutError) as error:
+                if not fallback.may_fall_back(context, lane, STAGE, error):
+                    raise
+                why = f"by Elo ratings: the model of version {version.version} could not be asked: {error}"
+                probabilities = p.by_ratings(games)
+                troubles.append(why)
             made = p.predictions(
                 games,
-                prediction.service(models).batch(version, games),
+                probabilities,
                 version=version.version,
                 learner=version.learner,
                 now=sources.clock(),
                 zone=league.zone,
+                degraded=why,
             )
             stored = p.merge_predictions(stored, made, game_features["game_id"])
+        fallback.tell(context, lane, record, "predictions", "; ".join(troubles) or None)
+        if troubles:
+            told = {"degraded": "; ".join(troubles), "degraded_forecasts": int((stored["degraded"] != "").sum())}
+            context.add_asset_metadata(told, partition_key=days[-1].isoformat())
         return tell_rows(context, stored)
 
     return [predictions]

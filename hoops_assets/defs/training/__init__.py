@@ -4,18 +4,15 @@ import dagster as dg
 
 from hoops_assets.defs.checks import suite_checks
 from hoops_assets.defs.lane import Lane
-from hoops_assets.defs.training import assets
+from hoops_assets.defs.training import assets, jobs, pipeline, watch
 
 
 def lane_defs(lane: Lane) -> dg.Definitions:
-    group = dg.AssetSelection.groups(f"{lane.league.name}_training")
-    job = dg.define_asset_job(
-        f"{lane.league.name}_training",
-        selection=group,
-        executor_def=dg.multiprocess_executor.configured({"max_concurrent": 2}),
-        tags={"hoops/league": lane.league.name, "hoops/step": "training", **lane.max_runtime("training")},
-        description=f"Trains and evaluates the candidates of {lane.league.name} side by side and names the challenger.",
-    )
+    learners = [*assets.CANDIDATES, *lane.built_in]
     return dg.Definitions(
-        assets=assets.assets(lane), asset_checks=suite_checks(lane, assets.STAGE, ["training_set"]), jobs=[job]
+        assets=assets.assets(lane) if lane.pipelines == "dagster" else pipeline.assets(lane),
+        asset_checks=suite_checks(lane, assets.STAGE, ["training_set"]),
+        jobs=[jobs.training_job(lane)],
+        schedules=[jobs.weekly_schedule(lane)],
+        sensors=[] if lane.waits_for_training else [watch.sensor(lane, learners)],
     )

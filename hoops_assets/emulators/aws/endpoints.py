@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import random
 import re
 import tarfile
@@ -18,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,6 +140,7 @@ class Endpoint:
         self.status, self.reason = "Creating", ""
         self.created = self.modified = datetime.now(UTC)
         self.variants: list[Variant] = []
+        self.errors: Counter[str] = Counter()  # failed answers by variant
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.thread = self._in_thread(self._create, self.config)
@@ -172,6 +175,10 @@ class Endpoint:
                 raise invalid("At least one variant must have a weight above 0")
             self.status = "Updating"
         self.thread = self._in_thread(self._reweigh, wanted)
+
+    def seconds(self) -> float:
+        """Instance seconds since it was made."""
+        return (datetime.now(UTC) - self.created).total_seconds() * sum(one.count for one in self.variants)
 
     def end(self) -> None:
         self.stop.set()
@@ -236,8 +243,9 @@ class Endpoint:
         policy = self.deployment.get("BlueGreenUpdatePolicy", {})
         alarms = [one["AlarmName"] for one in self.deployment.get("AutoRollbackConfiguration", {}).get("Alarms", ())]
         routing = policy.get("TrafficRoutingConfiguration", {})
-        if routing.get("Type") == "CANARY":
-            share = routing["CanarySize"]["Value"] / 100
+        self.errors.clear()
+        if routing:
+            share = routing["CanarySize"]["Value"] / 100 if routing["Type"] == "CANARY" else 1.0
             mixed = [*self.variants, *green]
             total = sum(one.weight for one in self.variants) or 1.0
             kept = {id(one): one.weight for one in mixed}
@@ -251,8 +259,21 @@ class Endpoint:
                 one.weight = kept[id(one)]
         if not alarms:
             return ""
+        self._evaluate(alarms)
         found = self._emulator.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
         return next((one["AlarmName"] for one in found if one["StateValue"] == "ALARM"), "")
+
+    def _evaluate(self, alarms: list[str]) -> None:
+        """Sets off the alarms on failed answers of this endpoint, which moto does not look at."""
+        cloudwatch = self._emulator.client("cloudwatch")
+        for alarm in cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]:
+            about = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+            if alarm["MetricName"] != "Invocation5XXErrors" or about.get("EndpointName") != self.name:
+                continue
+            if self.errors[about.get("VariantName", "")] >= alarm["Threshold"]:
+                cloudwatch.set_alarm_state(
+                    AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="Threshold Crossed"
+                )
 
     def _reweigh(self, wanted: list[dict[str, Any]]) -> None:
         self._pause("UpdateEndpointWeightsAndCapacities")
@@ -340,6 +361,7 @@ class Endpoints:
         self.endpoints: dict[str, Endpoint] = {}
         self._lock = threading.Lock()
         self._random = random.Random(0)
+        self._gone = 0.0  # instance seconds of deleted endpoints
 
     def actions(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         return {
@@ -358,6 +380,10 @@ class Endpoints:
             "endpoint configuration": sorted(self.configurations),
             "endpoint": sorted(self.endpoints),
         }
+
+    def billed(self) -> int:
+        """Instance seconds of the endpoints that stand and of those that are gone, at the number of instances they have."""
+        return math.ceil(self._gone + sum(one.seconds() for one in self.endpoints.values()))
 
     def running(self) -> list[int]:
         servers = [one.server.container for endpoint in self.endpoints.values() for one in endpoint.variants]
@@ -497,6 +523,7 @@ class Endpoints:
             endpoint.status = "Deleting"
 
         def go() -> None:
+            self._gone += endpoint.seconds()
             endpoint.end()
             self.endpoints.pop(endpoint.name, None)
 
@@ -526,20 +553,23 @@ class Endpoints:
         try:
             status, content, kind = chosen.server.ask("POST", "/invocations", body, headers)
         except OSError as error:
+            endpoint.errors[chosen.name] += 1
             raise Refused("ModelError", f"Container for {chosen.name} did not answer: {error}", 424,
                           OriginalStatusCode=500, OriginalMessage=str(error)) from error  # fmt: skip
         if status != 200:
             told = content.decode(errors="replace")[:1000]
+            endpoint.errors[chosen.name] += status >= 500
             raise Refused(
                 "ModelError", f'Received client error ({status}) from primary with message "{told}".', 424,
                 OriginalStatusCode=status, OriginalMessage=told,
             )  # fmt: skip
-        self._capture(endpoint, chosen, headers["Content-Type"], body, kind, content)
+        self._capture(endpoint, chosen, headers["Content-Type"], body, kind, content, environ)
         return Answered(content, kind, chosen.name)
 
     def _capture(
-        self, endpoint: Endpoint, variant: Variant, sent: str, body: bytes, received: str, content: bytes
-    ) -> None:
+        self, endpoint: Endpoint, variant: Variant, sent: str, body: bytes, received: str, content: bytes,
+        environ: dict[str, Any],
+    ) -> None:  # fmt: skip
         """One line in JSON of what went in and out, as SageMaker's data capture writes it."""
         capture = self.configurations.get(endpoint.config, {}).get("DataCaptureConfig")
         if not capture or not capture.get("EnableCapture", True):
@@ -558,7 +588,10 @@ class Endpoints:
                     "observedContentType": kind, "mode": mode.upper(), "encoding": "JSON" if is_json else "BASE64",
                     "data": data.decode() if is_json else base64.b64encode(data).decode(),
                 }  # fmt: skip
-        line["eventMetadata"] = {"eventId": str(uuid.uuid4()), "inferenceTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        about: dict[str, Any] = {"eventId": str(uuid.uuid4()), "inferenceTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        if "HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES" in environ:
+            about["customAttributes"] = [environ["HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES"]]
+        line["eventMetadata"] = about
         target = urlsplit(capture["DestinationS3Uri"])
         key = f"{target.path.strip('/')}/{endpoint.name}/{variant.name}/{at:%Y/%m/%d/%H}/{at:%M-%S-%f}.jsonl"
         self.emulator.client("s3").put_object(

@@ -30,6 +30,12 @@ ANSWERS: dict[str, tuple[str, str, int]] = {
     "internal_error": ("InternalFailure", "The request processing has failed because of an unknown error", 500),
     "limit_exceeded": ("ResourceLimitExceeded", "The account-level service limit is 0 Instances", 400),
 }
+OF_S3 = {
+    "ThrottlingException": ("SlowDown", 503), "ExpiredTokenException": ("ExpiredToken", 400),
+    "AccessDeniedException": ("AccessDenied", 403), "InternalFailure": ("InternalError", 500),
+}  # fmt: skip
+"""The same as S3 says it; a HEAD has no body, so there only the status tells."""
+
 RESOURCE_FAULTS: tuple[str, ...] = get_args(ResourceFault)
 
 
@@ -91,3 +97,9 @@ class Faults:
         for kind, (code, message, status) in ANSWERS.items():
             if self.take(kind, action):
                 raise Refused(code, message, status)
+
+
+def of_s3(refused: Refused) -> Refused:
+    """The answer in S3's own words."""
+    code, status = OF_S3.get(refused.code, (refused.code, refused.status))
+    return Refused(code, refused.message, status)

@@ -25,6 +25,8 @@ def main() -> None:
     """Serves until stdin ends, however it ends; then no container is left."""
     from hoops_assets.workloads import (
         container,
+        drift,  # noqa: F401
+        judgement,  # noqa: F401
         train,  # noqa: F401
     )
     from hoops_assets.workloads.serve import run  # noqa: F401

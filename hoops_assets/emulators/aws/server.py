@@ -25,13 +25,15 @@ from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from hoops_assets.emulators.aws import shapes
+from hoops_assets.emulators.aws import shapes, xgboost
 from hoops_assets.emulators.aws.containers import OUR_IMAGE, Containers
 from hoops_assets.emulators.aws.endpoints import Endpoints
 from hoops_assets.emulators.aws.errors import Refused, invalid
-from hoops_assets.emulators.aws.faults import Fault, Faults
+from hoops_assets.emulators.aws.faults import Fault, Faults, of_s3
 from hoops_assets.emulators.aws.lineage import Lineage
 from hoops_assets.emulators.aws.packages import Packages
+from hoops_assets.emulators.aws.pipelines import Pipelines
+from hoops_assets.emulators.aws.processing import ProcessingJobs
 from hoops_assets.emulators.aws.training import TrainingJobs
 from hoops_assets.emulators.aws.transform import TransformJobs
 
@@ -80,8 +82,14 @@ class AwsEmulator:
         self.packages = Packages(self)
         self.endpoints = Endpoints(self)
         self.transform_jobs = TransformJobs(self)
+        self.processing_jobs = ProcessingJobs(self)
+        self.pipelines = Pipelines(self)
         self.lineage = Lineage(self)
-        self._parts = [self.training_jobs, self.packages, self.endpoints, self.transform_jobs, self.lineage]
+        # A pipeline's steps are jobs of the others: it is closed before them.
+        self._parts = [
+            self.pipelines, self.training_jobs, self.packages, self.endpoints, self.transform_jobs,
+            self.processing_jobs, self.lineage,
+        ]  # fmt: skip
         self._actions = {name: handler for part in self._parts for name, handler in part.actions().items()}
 
     def start(self) -> Self:
@@ -160,7 +168,7 @@ class AwsEmulator:
 
     def command(self, image: str) -> tuple[str, ...]:
         """What an image runs, without its argument; every unknown image is this platform's own."""
-        return self.images.get(image, OUR_IMAGE)
+        return self.images.get(image, xgboost.COMMAND if xgboost.IMAGE in image else OUR_IMAGE)
 
     def standing(self) -> dict[str, list[str]]:
         """Names of everything that exists, by kind, objects included."""
@@ -173,6 +181,13 @@ class AwsEmulator:
             for item in page.get("Contents", ())
         ]
         return found
+
+    def billed(self) -> dict[str, int]:
+        """Instance seconds so far, by what AWS bills for: rounded up for each job, as it does."""
+        return {
+            "training": self.training_jobs.billed(), "processing": self.processing_jobs.billed(),
+            "transform": self.transform_jobs.billed(), "endpoint": self.endpoints.billed(),
+        }  # fmt: skip
 
     def running(self) -> list[int]:
         """Pids of all processes."""
@@ -196,7 +211,8 @@ class AwsEmulator:
         self.seen[f"{service or 's3'}:{action}"] += 1
         try:
             self.faults.refuse(action)
-        except Refused as refused:
+        except Refused as told:
+            refused = of_s3(told) if service in ("s3", "") else told
             return _answer(start_response, refused.status, _xml(refused), "application/xml", refused.code)
         return self._moto(environ, start_response)
 
@@ -205,16 +221,11 @@ class AwsEmulator:
         try:
             request = json.loads(_body(environ) or b"{}")
             self.faults.refuse(action)
-            handler = self._actions.get(action)
-            if handler is None:
-                raise Refused("UnknownOperationException", f"the emulator does not know {action}", 501)
-            wrong = shapes.input_problems("sagemaker", action, request)
-            if wrong:
-                raise invalid(f"{len(wrong)} validation errors detected: {'; '.join(wrong)}")
+            self._check(action, request)
             # What IAM asks for beside the action itself.
             self.seen["sagemaker:AddTags"] += bool(request.get("Tags"))
             self.seen["iam:PassRole"] += "RoleArn" in request or "ExecutionRoleArn" in request
-            answer = handler(request)
+            answer = self._actions[action](request)
             wrong = shapes.output_problems("sagemaker", action, answer)
             if wrong:
                 raise Refused("InternalFailure", f"the emulator's own answer is wrong: {'; '.join(wrong)}", 500)
@@ -222,6 +233,18 @@ class AwsEmulator:
             told = {"__type": refused.code, "message": refused.message}
             return refused.status, json.dumps(told).encode(), "application/x-amz-json-1.1", refused.code
         return 200, json.dumps(answer, default=_moment).encode(), "application/x-amz-json-1.1", ""
+
+    def act(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """What an action answers when SageMaker itself asks for it, as a pipeline does. Raises Refused."""
+        self._check(action, request)
+        return self._actions[action](request)
+
+    def _check(self, action: str, request: dict[str, Any]) -> None:
+        if action not in self._actions:
+            raise Refused("UnknownOperationException", f"the emulator does not know {action}", 501)
+        wrong = shapes.input_problems("sagemaker", action, request)
+        if wrong:
+            raise invalid(f"{len(wrong)} validation errors detected: {'; '.join(wrong)}")
 
     def _invoke(self, environ: dict[str, Any], start_response: StartResponse, endpoint: str) -> Iterable[bytes]:
         """InvokeEndpoint, which is REST."""

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from hoops_assets.emulators.aws import xgboost
 from hoops_assets.emulators.aws.containers import Container
 from hoops_assets.emulators.aws.endpoints import tell_log
 from hoops_assets.emulators.aws.errors import Refused, in_use, invalid
@@ -190,8 +191,10 @@ class Job:
         command = [*algorithm.get("ContainerEntrypoint", ()), *algorithm.get("ContainerArguments", ())]
         if not command:
             command = [*self.emulator.command(algorithm.get("TrainingImage", "")), "train"]
+        # Without a network a container reaches no service, so it is not told where the services are.
+        reached = {} if self.request.get("EnableNetworkIsolation") else self.emulator.environment()
         environment = {
-            **self.emulator.environment(),
+            **reached,
             **self.request.get("Environment", {}),
             "TRAINING_JOB_NAME": self.name,
             "TRAINING_JOB_ARN": self.arn,
@@ -228,7 +231,9 @@ class Job:
     def _final_metrics(self, printed: str) -> list[dict[str, Any]]:
         """The last value of each metric, by the request's regular expressions."""
         found = []
-        for metric in self.request["AlgorithmSpecification"].get("MetricDefinitions", ()):
+        algorithm = self.request["AlgorithmSpecification"]
+        own = xgboost.METRICS if xgboost.IMAGE in algorithm.get("TrainingImage", "") else ()
+        for metric in algorithm.get("MetricDefinitions", own):
             values = re.findall(metric["Regex"], printed)
             if values:
                 found.append({"MetricName": metric["Name"], "Value": float(values[-1]), "Timestamp": datetime.now(UTC)})
@@ -321,6 +326,10 @@ class TrainingJobs:
         """TrainingJobStatus."""
         return self._jobs[name].status
 
+    def billed(self) -> int:
+        """Seconds of all jobs that ran."""
+        return sum(math.ceil(job.billed) for job in self._jobs.values())
+
     def running(self) -> list[int]:
         containers = [job.container for job in self._jobs.values() if job.container]
         return [container.pid for container in containers if container.ended() is None]
@@ -343,6 +352,9 @@ class TrainingJobs:
         for name, value in request.get("Environment", {}).items():
             if len(name) > 512 or len(value) > 512:
                 raise invalid(f"environment variable {name} is longer than 512 characters")
+        algorithm = request["AlgorithmSpecification"]
+        if xgboost.IMAGE in algorithm.get("TrainingImage", "") and algorithm.get("MetricDefinitions"):
+            raise invalid("You can't override the metric definitions for Amazon SageMaker algorithms.")
         with self._lock:
             name = request["TrainingJobName"]
             if name in self._jobs:

@@ -5,6 +5,7 @@ What belongs here: CreateTransformJob, DescribeTransformJob, ListTransformJobs, 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -126,6 +127,12 @@ class TransformJobs:
             "transform job": sorted(self._jobs),
             "running transform job": sorted(name for name, job in self._jobs.items() if job.ended is None),
         }
+
+    def billed(self) -> int:
+        """Seconds of all jobs that ran."""
+        return sum(
+            math.ceil((job.ended - job.began).total_seconds()) for job in self._jobs.values() if job.began and job.ended
+        )
 
     def running(self) -> list[int]:
         servers = [job.server.container for job in self._jobs.values() if job.server]

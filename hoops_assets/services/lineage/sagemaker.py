@@ -8,36 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from hoops_assets.clouds.aws import Aws, dashed, tags
 from hoops_assets.services.aws import asked
 from hoops_assets.services.errors import ServiceError
+from hoops_assets.services.lineage.contract import Ancestry, described
 from hoops_assets.services.registry.contract import Manifest, ModelVersion
 
 DATA_SET, MODEL, TRAINING, ENDPOINT = "DataSet", "Model", "ModelTraining", "Endpoint"
 
 
-@dataclass(frozen=True)
-class Ancestry:
-    """What SageMaker's graph tells of a version.
-
-    Attributes:
-        training_set: table, table_version, filter, digest, as strings.
-        commit: of the code.
-        parameters: of the learner.
-        endpoints: contexts that it served in.
-    """
-
-    training_set: dict[str, str]
-    commit: str
-    parameters: dict[str, Any]
-    endpoints: tuple[str, ...]
-
-
 class SageMakerLineage:
-    """The lineage of one account. Every call may be repeated: what stands there already is left as it is."""
+    """See the contract."""
+
+    provider = "sagemaker"
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
@@ -48,8 +33,7 @@ class SageMakerLineage:
         with asked(f"noting where {version.name} comes from"):
             data = self._artifact(
                 DATA_SET, f"hoops://{used.table}@{used.table_version}/{used.digest[:12]}", used.digest,
-                {"table": used.table, "table_version": str(used.table_version), "filter": used.filter or "all rows",
-                 "digest": used.digest, "trained_through": used.trained_through.isoformat()},
+                {**described(manifest), "trained_through": used.trained_through.isoformat()},
             )  # fmt: skip
             job = self._action(
                 _name(version.training_job), f"hoops://jobs/{version.training_job}", version.league,
@@ -83,7 +67,9 @@ class SageMakerLineage:
             data = self._aws.sagemaker.describe_artifact(ArtifactArn=above[DATA_SET])["Properties"]
             job = self._aws.sagemaker.describe_action(ActionName=above[TRAINING].rpartition("/")[2])["Properties"]
             below = [
-                one["Arn"].rpartition("/")[2] for one in self._query(arn, "Descendants") if one["Type"] == ENDPOINT
+                league_of(one["Arn"].rpartition("/")[2])
+                for one in self._query(arn, "Descendants")
+                if one["Type"] == ENDPOINT
             ]
         return Ancestry(
             {name: data[name] for name in ("table", "table_version", "filter", "digest")}, job["commit"],
@@ -150,3 +136,8 @@ def model_uri(league: str, version: int, digest: str) -> str:
 def context_of(league: str) -> str:
     """Name of the context of a league's endpoint."""
     return f"hoops-{dashed(league)}-endpoint"
+
+
+def league_of(context: str) -> str:
+    """The league of an endpoint's context."""
+    return context.removeprefix("hoops-").removesuffix("-endpoint").replace("-", "_")

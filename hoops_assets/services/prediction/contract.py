@@ -11,12 +11,19 @@ has variants: one model version each, loaded whole, with a share of the traffic.
   weights, Vertex AI's percents by deployed-model id, Azure ML's percents by deployment name. A variant at 0 stays loaded
   and can be pinned, so that going back to it is one change of traffic; one that `traffic` does not name goes to 0. Which
   variant answers one request is drawn by the serving side, and the answer names it.
-- **Changes** (`deploy`, `set_traffic`, `scale`, `remove`, `update_fixtures`) return when what was asked really serves,
+- **Changes** (`deploy`, `set_traffic`, `scale`, `renew`, `remove`, `update_fixtures`) return when what was asked really serves,
   never before. Asking for what already serves changes nothing, not even the revision. After each change the provider
   asks the serving side what serves and compares: a silent roll-back (the old revision still answers, whatever the API
   said) is `ServiceError` failed with the serving side's own reason; no word within the provider's patience is timed_out.
   In both cases the last good state goes on serving and is what `describe` tells. Two changes of one endpoint at once:
   one waits for the other, or is refused as conflict; never a mixture.
+- **Capacity.** `scale` sets how many workers may answer. `plan_nights` says when it is to be other: from `begin` to `end` of
+  a night at least `least` and at most `most` workers, outside the numbers that `scale` set. A plan replaces the one before
+  it; an empty one ends it. A provider that cannot scale by the clock, or at all, refuses it as invalid, and whoever asks
+  calls `scale` when the time comes.
+- **renew** puts the same versions and traffic into new containers of the image and instance type as set now, guarded by
+  whatever the provider has against a bad one: what served before serves on if the new ones answer with errors, and that
+  roll-back is `failed`. Where nothing would differ, or there are no containers, nothing is changed.
 - **describe** tells what REALLY serves, asked of the serving side, never what was asked for.
 - **invoke** answers in the order asked, each answer naming the version that made it. With `version` only that variant
   may answer (SageMaker's TargetVariant, Azure ML's header; where a provider cannot pin, its container routes). Not found
@@ -31,6 +38,7 @@ has variants: one model version each, loaded whole, with a share of the traffic.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,6 +148,21 @@ class Answer(Strict):
     degraded: str | None = None
 
 
+class Night(Strict):
+    """A span in which a league's customers ask more than usual. Moments are aware, UTC.
+
+    Attributes:
+        least, most: workers.
+        games: how many games it is about.
+    """
+
+    begin: datetime
+    end: datetime
+    least: int
+    most: int
+    games: int = 0
+
+
 class BatchState(StrEnum):
     """Where a batch job is."""
 
@@ -198,6 +221,15 @@ class PredictionService(Protocol):
         """Sets how many workers may answer. Raises ServiceError invalid (the provider cannot), not_found, quota."""
         ...
 
+    def plan_nights(self, endpoint: str, nights: Sequence[Night]) -> None:
+        """Lets the provider scale by the clock. Raises ServiceError invalid (it cannot; a night ends before it begins, or
+        overlaps another), not_found, quota."""
+        ...
+
+    def renew(self, endpoint: str) -> Endpoint:
+        """New containers for what serves. Raises ServiceError as `deploy` does."""
+        ...
+
     def remove(self, endpoint: str, version: int | None = None) -> None:
         """Removes one variant, or with None the endpoint with all it holds; what is not there is removed already.
 
@@ -248,6 +280,18 @@ def check_traffic(traffic: Traffic, deployed: Sequence[int]) -> dict[int, int]:
         has = ", ".join(map(str, sorted(deployed))) or "none"
         raise ServiceError("not_found", f"version {unknown[0]} is not deployed (deployed: {has}); deploy it first")
     return {version: traffic.get(version, 0) for version in sorted(deployed)}
+
+
+def check_nights(nights: Sequence[Night]) -> list[Night]:
+    """Nights in order. Raises ServiceError invalid."""
+    found = sorted(nights, key=lambda night: night.begin)
+    for night in found:
+        if not (night.begin < night.end and 1 <= night.least <= night.most):
+            raise ServiceError("invalid", f"a night ends after it begins and has 1 <= least <= most, not {night}")
+    for night, later in itertools.pairwise(found):
+        if later.begin < night.end:
+            raise ServiceError("invalid", f"the night of {later.begin} begins before that of {night.begin} has ended")
+    return found
 
 
 def batch_name(version: ModelVersion, values: np.ndarray) -> str:

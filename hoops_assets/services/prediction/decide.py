@@ -65,7 +65,8 @@ def promote(
     if judged.verdict.choice != "roll_out":
         raise ServiceError("conflict", f"version {found.canary} is not rolled out: {judged.verdict.reason}")
     reason = f"version {found.canary} is rolled out: {judged.verdict.reason}"
-    return rollout.serve({found.canary: 100}, replace(decision, reason=reason, evidence=judged.evidence()))
+    evidence = {**decision.evidence, **judged.evidence()}
+    return rollout.serve({found.canary: 100}, replace(decision, reason=reason, evidence=evidence))
 
 
 def last_change(record: Record, league: str) -> Deployment:

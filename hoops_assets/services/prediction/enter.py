@@ -72,7 +72,7 @@ class Entrance:
                 rolled back.
             share: percent beside a champion; without a champion it gets all.
             data_checks: table -> whether its last check passed; None if it never ran.
-            decision: who asks; its reason and evidence are filled in here.
+            decision: who asks; its reason is filled in here, and its evidence added to.
 
         Raises:
             ServiceError: not_found (no such version, no challenger), and as `Rollout.serve`.
@@ -150,7 +150,7 @@ class Entrance:
             reason = (
                 f"version {model.version} passed the gate and is tried with {share} % of the traffic beside {champion}"
             )
-        evidence = {TRIAL_FROM: self._now.isoformat(), **gate.evidence()}
+        evidence = {**decision.evidence, TRIAL_FROM: self._now.isoformat(), **gate.evidence()}
         endpoint = self._rollout.serve(traffic, replace(decision, reason=reason, evidence=evidence))
         outlook = _sentence(gate.outlook, self._rule) if champion is not None else ""
         return Entered(model.version, model.learner, gate, reason, outlook, endpoint)

@@ -6,7 +6,7 @@ What belongs here: the findings, each a sentence with its figures. Heavy: import
   the last seasons of its training set; the interval is told. The gate looks for what is surely wrong, the trial decides:
   a young league has too few games to prove anything here. Without a champion there is nothing to compare with.
 - calibrated: on the held-out games its calibration error is no larger than a perfect forecaster's may be by luck, plus
-  CALIBRATION_TOLERANCE.
+  CALIBRATION_TOLERANCE, or than the champion's: when the world has moved nobody is calibrated, and the better one is wanted.
 - same_answers: its files are those that were registered, and ONNX answers as scikit-learn does.
 - data_checks: the last checks of the tables it reads have passed.
 - answers: asked for the held-out games, the provider gives the registered answers.
@@ -161,7 +161,13 @@ class Inspection:
         p = self._held_out["probability"].to_numpy()
         found = calibration_error(p, self._held_out["home_win"].to_numpy())
         limit = calibration_error_by_luck(p) + CALIBRATION_TOLERANCE
-        return found <= limit, f"calibration error {found:.4f} on {len(p)} held-out games (limit {limit:.4f})"
+        told = f"calibration error {found:.4f} on {len(p)} held-out games (limit {limit:.4f}"
+        if found <= limit or self._champion is None:
+            return found <= limit, f"{told})"
+        of_champion = calibration_error(
+            self._prediction.batch(self._champion, self._held_out), self._held_out["home_win"].to_numpy()
+        )
+        return found <= of_champion, f"{told}, the champion's {of_champion:.4f})"
 
     def _answers(self) -> tuple[bool, str]:
         rows = self._held_out

@@ -32,9 +32,11 @@ from hoops_assets.services.prediction.contract import (
     Endpoint,
     EndpointStatus,
     Game,
+    Night,
     Packed,
     Traffic,
     Variant,
+    check_nights,
     check_traffic,
     run_batch,
 )
@@ -155,6 +157,16 @@ class LocalPrediction:
                 f"the local server is one process, it cannot be scaled to {least}..{most}; run containers behind a load"
                 " balancer, or let a cloud provider serve the league",
             )
+        return self.describe(endpoint)
+
+    def plan_nights(self, endpoint: str, nights: Sequence[Night]) -> None:
+        """See the contract: one process does not scale by the clock."""
+        self.describe(endpoint)
+        if check_nights(nights):
+            raise ServiceError("invalid", "the local server is one process, it cannot be scaled by the clock")
+
+    def renew(self, endpoint: str) -> Endpoint:
+        """See the contract: there are no containers here."""
         return self.describe(endpoint)
 
     def remove(self, endpoint: str, version: int | None = None) -> None:

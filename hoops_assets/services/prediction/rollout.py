@@ -52,7 +52,7 @@ class Rollout:
     Args:
         pack: makes what is deployed of a version's number; asked only for versions that are not deployed yet.
         lock: a file; one process at a time changes what serves.
-        tell: gets all rows of the league, oldest first, after one was appended.
+        tell: gets all rows of the league, oldest first, after one was appended or was found to stand.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Rollout:
             traffic = {to: 100} if to is not None else self._without(withdrawn, found)
             if found.traffic == traffic and withdrawn in deployments.rolled_back(self._record, self.league):
                 self._repair(found, None)
+                self._tell_all()
                 return found
             return self._serve(traffic, decision, "roll_back", withdrawn)
 
@@ -158,7 +159,9 @@ class Rollout:
         fault_point("rollout.before_record")
         if action is not None:
             self._append(action, about, traffic, decision)
-        elif recorded != traffic:
+        elif recorded == traffic:
+            self._tell_all()  # whoever recorded it may have died before it was told
+        else:
             come = sorted(set(traffic) - set(recorded))
             for version in come:
                 self._append("deploy", version, traffic, decision)
@@ -228,7 +231,12 @@ class Rollout:
                 launched_from=decision.launched_from, evidence=decision.evidence, run_id=decision.run_id,
             ),
         )  # fmt: skip
-        self._tell(deployments.history(self._record, self.league))
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        rows = deployments.history(self._record, self.league)
+        if rows:
+            self._tell(rows)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

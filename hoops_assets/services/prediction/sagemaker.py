@@ -24,8 +24,10 @@ import logging
 import re
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -35,15 +37,18 @@ from hoops_assets.clouds.aws import Aws, dashed, tags
 from hoops_assets.services.aws import archive_of, asked, kind_of_reason, refusal_of
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.sagemaker import SageMakerLineage
+from hoops_assets.services.prediction.captured import PLATFORM, attributes, fit
 from hoops_assets.services.prediction.contract import (
     Answer,
     BatchState,
     Endpoint,
     EndpointStatus,
     Game,
+    Night,
     Packed,
     Traffic,
     Variant,
+    check_nights,
     check_traffic,
     run_batch,
 )
@@ -70,6 +75,12 @@ _STATUS: dict[str, EndpointStatus] = {
 }  # fmt: skip
 _MOVING = ("creating", "updating", "removing")
 _LEAGUE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_BAKING = 300
+"""Seconds for which new containers are watched before the old ones go."""
+
+_CANARY_PERCENT = 50
+"""Of each variant's instances, in a guarded update; AWS allows no more, and a smaller share of two is the same one."""
+
 _TARGET_PER_INSTANCE = 1000.0
 """Invocations a minute and instance that autoscaling aims at."""
 
@@ -82,6 +93,7 @@ class _Serving:
         models: version -> name of its model.
         weights: version -> weight now.
         counts: version -> instances now.
+        instance_types: of the variants.
     """
 
     status: EndpointStatus
@@ -92,6 +104,7 @@ class _Serving:
     counts: dict[int, int]
     reason: str | None
     arn: str
+    instance_types: frozenset[str] = frozenset()
 
     @property
     def traffic(self) -> dict[int, int]:
@@ -125,7 +138,7 @@ class SageMakerPrediction:
         if bundle.league != endpoint:
             raise ServiceError("invalid", f"version {bundle.version} is of league {bundle.league}, not of {endpoint}")
         serving = self._settled(endpoint)
-        model = _model_name(bundle)
+        model = _model_name(bundle, self._aws.settings.image)
         models = dict(serving.models) if serving else {}
         wanted = check_traffic(traffic, [*models, bundle.version])
         if serving is not None and models.get(bundle.version) == model:
@@ -171,12 +184,25 @@ class SageMakerPrediction:
 
     def invoke(self, endpoint: str, asked: Sequence[Game] | pd.DataFrame, version: int | None = None) -> list[Answer]:
         """See the contract."""
-        rows = asked.to_dict("records") if isinstance(asked, pd.DataFrame) else self._rows(endpoint, asked)
+        if not isinstance(asked, pd.DataFrame):
+            return self._invoke_games(endpoint, asked, version)
+        rows = asked.to_dict("records")
         return [
             answer
             for first in range(0, len(rows), ROWS)
             for answer in self._invoke(endpoint, rows[first : first + ROWS], version)
         ]
+
+    def _invoke_games(self, endpoint: str, games: Sequence[Game], version: int | None) -> list[Answer]:
+        """Asks by rows of features, and tells data capture which games they are."""
+        rows, names = self._rows(endpoint, games)
+        answers: list[Answer] = []
+        while len(answers) < len(rows):
+            first = len(answers)
+            last = first + fit(names[first:])
+            told = attributes(PLATFORM, names[first:last])
+            answers += self._invoke(endpoint, rows[first:last], version, told)
+        return answers
 
     def update_fixtures(self, endpoint: str, fixtures: Fixtures) -> Endpoint:
         """See the contract."""
@@ -205,6 +231,31 @@ class SageMakerPrediction:
                     EndpointName=_name(endpoint), DesiredWeightsAndCapacities=counts
                 )
                 self._wait(endpoint)
+        return self.describe(endpoint)
+
+    def plan_nights(self, endpoint: str, nights: Sequence[Night]) -> None:
+        """Scheduled actions of every variant: up at a night's begin, back at its end."""
+        planned = check_nights(nights)
+        serving = self._existing(endpoint)
+        with asked(f"planning the nights of {endpoint}"):
+            bounds = self._bounds(endpoint, serving.models) or (1, 1)
+            for version in serving.models:
+                self._plan(endpoint, version, planned, *bounds)
+
+    def renew(self, endpoint: str) -> Endpoint:
+        """A blue/green update with a canary, rolled back by alarms on the variants' errors."""
+        serving, settings = self._existing(endpoint), self._aws.settings
+        wanted = {one: _renamed(model, settings.image) for one, model in serving.models.items()}
+        if wanted == serving.models and serving.instance_types == {settings.serving_instance}:
+            return self.describe(endpoint)
+        try:
+            for version, model in serving.models.items():
+                if wanted[version] != model:
+                    self._copy_model(endpoint, version, model, wanted[version])
+            with self._alarms(endpoint, serving.models) as alarms:
+                self._change(endpoint, serving, wanted, serving.traffic, self._guard(serving, alarms))
+        finally:
+            self._tidy(endpoint)
         return self.describe(endpoint)
 
     def remove(self, endpoint: str, version: int | None = None) -> None:
@@ -262,9 +313,14 @@ class SageMakerPrediction:
             )  # fmt: skip
 
     def _change(
-        self, endpoint: str, former: _Serving | None, models: dict[int, str], traffic: Mapping[int, int]
-    ) -> None:
-        """Lets the endpoint serve exactly these models; what served before serves on if that fails."""
+        self, endpoint: str, former: _Serving | None, models: dict[int, str], traffic: Mapping[int, int],
+        guard: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Lets the endpoint serve exactly these models; what served before serves on if that fails.
+
+        Args:
+            guard: DeploymentConfig of an update whose variants keep their names.
+        """
         count = max(former.counts.values(), default=1) if former else 1
         config = self._make_config(endpoint, models, traffic, count)
         with asked(f"changing endpoint {endpoint}"):
@@ -273,7 +329,8 @@ class SageMakerPrediction:
                     EndpointName=_name(endpoint), EndpointConfigName=config, Tags=tags(endpoint, "prediction")
                 )
             else:
-                self._aws.sagemaker.update_endpoint(EndpointName=_name(endpoint), EndpointConfigName=config)
+                guarded = {"DeploymentConfig": guard} if guard else {}
+                self._aws.sagemaker.update_endpoint(EndpointName=_name(endpoint), EndpointConfigName=config, **guarded)
         serves = self._wait(endpoint)
         if serves is None or serves.status == "failed":
             reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
@@ -286,7 +343,8 @@ class SageMakerPrediction:
                 kind_of_reason(reason),
                 f"endpoint {endpoint} does not serve {_told(traffic)} as asked, it serves {_told(serves.traffic)}: {reason}",
             )
-        for version in set(models) - set(former.models if former else ()):
+        changed = [one for one, model in models.items() if former is None or former.models.get(one) != model]
+        for version in changed:
             self._probe(endpoint, version, former)
 
     def _make_config(self, endpoint: str, models: Mapping[int, str], traffic: Mapping[int, int], count: int) -> str:
@@ -375,7 +433,7 @@ class SageMakerPrediction:
                     rf"{stem}-e-[0-9a-f]{{12}}",
                     sagemaker.delete_endpoint_config,
                 ),
-                ("list_models", "Model", rf"{stem}-m-\d+-[0-9a-f]{{12}}", sagemaker.delete_model),
+                ("list_models", "Model", rf"{stem}-m-\d+-[0-9a-f]{{4}}-[0-9a-f]{{12}}", sagemaker.delete_model),
             ):
                 pages = sagemaker.get_paginator(listed).paginate(NameContains=_stem(endpoint))
                 names = [one[f"{field}Name"] for page in pages for one in page[f"{field}s"]]
@@ -433,6 +491,86 @@ class SageMakerPrediction:
             if known:
                 self._scale(endpoint, version, known[0]["MinCapacity"], known[0]["MaxCapacity"])
 
+    def _bounds(self, endpoint: str, versions: Iterable[int]) -> tuple[int, int] | None:
+        """Between which numbers the variants scale; None if they do not."""
+        known = self._aws.client("application-autoscaling").describe_scalable_targets(
+            ServiceNamespace="sagemaker", ResourceIds=[_target(endpoint, one)["ResourceId"] for one in versions]
+        )["ScalableTargets"]
+        return (known[0]["MinCapacity"], known[0]["MaxCapacity"]) if known else None
+
+    def _plan(self, endpoint: str, version: int, nights: Sequence[Night], least: int, most: int) -> None:
+        """Replaces the scheduled actions of a variant."""
+        scaling, target = self._aws.client("application-autoscaling"), _target(endpoint, version)
+        if nights:
+            scaling.register_scalable_target(**target, MinCapacity=least, MaxCapacity=most)
+        moments = [(night.begin, night.least, night.most) for night in nights]
+        moments += [(night.end, least, most) for night in nights if night.end not in {one.begin for one in nights}]
+        wanted = {f"{_stem(endpoint)}-{version}-{at:%Y%m%dT%H%M%S}": (at, low, high) for at, low, high in moments}
+        for name in self._planned(target) - set(wanted):
+            scaling.delete_scheduled_action(**target, ScheduledActionName=name)
+        for name, (at, low, high) in wanted.items():
+            scaling.put_scheduled_action(
+                **target, ScheduledActionName=name, Schedule=f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})", Timezone="UTC",
+                ScalableTargetAction={"MinCapacity": low, "MaxCapacity": high},
+            )  # fmt: skip
+
+    def _planned(self, target: Mapping[str, str]) -> set[str]:
+        """Names of a variant's scheduled actions."""
+        pages = (
+            self._aws.client("application-autoscaling").get_paginator("describe_scheduled_actions").paginate(**target)
+        )
+        return {one["ScheduledActionName"] for page in pages for one in page["ScheduledActions"]}
+
+    def _copy_model(self, endpoint: str, version: int, model: str, name: str) -> None:
+        """The same model in the image as set now."""
+        settings = self._aws.settings
+        with asked(f"making model {name}"):
+            told = self._aws.sagemaker.describe_model(ModelName=model)
+            uri = told["PrimaryContainer"]["ModelDataUrl"]
+            self._known(lambda: self._aws.sagemaker.delete_model(ModelName=name))
+            self._aws.sagemaker.create_model(
+                ModelName=name, ExecutionRoleArn=settings.role, EnableNetworkIsolation=True,
+                PrimaryContainer={"Image": settings.image, "ModelDataUrl": uri},
+                Tags=tags(endpoint, "prediction", version=str(version), digest=name.rpartition("-")[2]),
+            )  # fmt: skip
+
+    @contextmanager
+    def _alarms(self, endpoint: str, versions: Iterable[int]) -> Iterator[list[str]]:
+        """While it lasts, one alarm a variant on answers that failed (5xx) in a minute; gives their names."""
+        cloudwatch = self._aws.client("cloudwatch")
+        names = {version: f"{_stem(endpoint)}-{version}-errors" for version in versions}
+        try:
+            with asked(f"setting the alarms of {endpoint}"):
+                for version, name in names.items():
+                    cloudwatch.put_metric_alarm(
+                        AlarmName=name, Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum",
+                        Dimensions=[
+                            {"Name": "EndpointName", "Value": _name(endpoint)},
+                            {"Name": "VariantName", "Value": str(version)},
+                        ],
+                        Period=60, EvaluationPeriods=1, Threshold=1.0, TreatMissingData="notBreaching",
+                        ComparisonOperator="GreaterThanOrEqualToThreshold",
+                        AlarmDescription=f"Version {version} of {endpoint} fails while its containers are renewed",
+                    )  # fmt: skip
+            yield list(names.values())
+        finally:
+            with asked(f"clearing the alarms of {endpoint}"):
+                cloudwatch.delete_alarms(AlarmNames=list(names.values()))
+
+    def _guard(self, serving: _Serving, alarms: Sequence[str]) -> dict[str, Any]:
+        """A canary needs two instances of each variant; fewer are replaced at once, and watched all the same."""
+        routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": _BAKING}
+        if min(serving.counts.values()) >= 2:
+            size = {"Type": "CAPACITY_PERCENT", "Value": _CANARY_PERCENT}
+            routing = {"Type": "CANARY", "WaitIntervalInSeconds": _BAKING, "CanarySize": size}
+        return {
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 60,
+                "MaximumExecutionTimeoutInSeconds": max(600, int(self._patience)),
+            },
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]},
+        }  # fmt: skip
+
     def _unscale(self, endpoint: str, versions: Iterable[int]) -> None:
         """Ends the autoscaling of variants, their policies included."""
         scaling = self._aws.client("application-autoscaling")
@@ -443,6 +581,8 @@ class SageMakerPrediction:
             )["ScalableTargets"]
             for target in targets.values():
                 if any(one["ResourceId"] == target["ResourceId"] for one in known):
+                    for name in self._planned(target):
+                        scaling.delete_scheduled_action(**target, ScheduledActionName=name)
                     scaling.deregister_scalable_target(**target)
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -468,6 +608,9 @@ class SageMakerPrediction:
             weights={version: variants[str(version)]["CurrentWeight"] for version in models},
             counts={version: variants[str(version)]["CurrentInstanceCount"] for version in models},
             reason=told.get("FailureReason"), arn=told["EndpointArn"],
+            instance_types=frozenset(
+                one["InstanceType"] for one in (config or {}).get("ProductionVariants", ()) if "InstanceType" in one
+            ),
         )  # fmt: skip
 
     def _existing(self, endpoint: str) -> _Serving:
@@ -532,12 +675,13 @@ class SageMakerPrediction:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    def _invoke(self, endpoint: str, rows: list[Any], version: int | None) -> list[Answer]:
+    def _invoke(self, endpoint: str, rows: list[Any], version: int | None, about: str = "") -> list[Answer]:
         try:
             body = json.dumps({"instances": rows}, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise ServiceError("invalid", f"the rows are no finite numbers: {error}") from error
         pinned = {"TargetVariant": str(version)} if version is not None else {}
+        pinned |= {"CustomAttributes": about} if about else {}
         with asked(f"asking endpoint {endpoint}"), refusal_of(f"asking endpoint {endpoint}"):
             answer = self._aws.runtime.invoke_endpoint(
                 EndpointName=_name(endpoint), Body=body, ContentType="application/json", Accept="application/json",
@@ -549,8 +693,8 @@ class SageMakerPrediction:
             for one in told
         ]
 
-    def _rows(self, endpoint: str, games: Sequence[Game]) -> list[dict[str, float]]:
-        """The features of coming games, by the names that the league's teams have."""
+    def _rows(self, endpoint: str, games: Sequence[Game]) -> tuple[list[dict[str, float]], list[str]]:
+        """(features, ids) of coming games, by the names that the league's teams have."""
         if self._look(endpoint) is None:
             raise _no_endpoint(endpoint)
         bundle, fixtures = self._bundle(endpoint), self._fixtures(endpoint)
@@ -559,16 +703,17 @@ class SageMakerPrediction:
         known = LoadedEndpoint(
             container_state(bundle), [LoadedVariant(bundle, None, "only asked for names", fixtures)], fixtures
         )
-        rows = []
+        rows, ids = [], []
         for game in games:
             try:
                 found = known.game(game.home, game.away, game.day)
             except Refused as refused:
                 kind = "not_found" if refused.status == 404 else "invalid"
                 raise ServiceError(kind, str(refused)) from refused
-            features = fixtures.fixtures[found.index or 0].features
-            rows.append({name: features[name] for name in bundle.features if name in features})
-        return rows
+            fixture = fixtures.fixtures[found.index or 0]
+            rows.append({name: fixture.features[name] for name in bundle.features if name in fixture.features})
+            ids.append(fixture.game_id)
+        return rows, ids
 
     def _bundle(self, endpoint: str) -> Bundle:
         with asked(f"reading the names of {endpoint}'s teams"):
@@ -615,10 +760,10 @@ def _target(endpoint: str, version: int) -> dict[str, str]:
 
 
 def _stem(league: str) -> str:
-    """hoops-LEAGUE within 40 characters; another league has another."""
+    """hoops-LEAGUE within 34 characters; another league has another."""
     name = dashed(league)
-    if len(name) > 32:
-        name = f"{name[:23].rstrip('-')}-{hashlib.sha256(league.encode()).hexdigest()[:8]}"
+    if len(name) > 28:
+        name = f"{name[:19].rstrip('-')}-{hashlib.sha256(league.encode()).hexdigest()[:8]}"
     return f"hoops-{name}"
 
 
@@ -628,8 +773,19 @@ def _name(league: str) -> str:
     return f"{_stem(league)}-endpoint"
 
 
-def _model_name(bundle: Bundle) -> str:
-    return f"{_stem(bundle.league)}-m-{bundle.version}-{bundle.digest[:12]}"
+def _model_name(bundle: Bundle, image: str) -> str:
+    """hoops-LEAGUE-m-VERSION-IMAGE-DIGEST: SageMaker's own description tells what serves."""
+    return f"{_stem(bundle.league)}-m-{bundle.version}-{_digest_of_image(image)}-{bundle.digest[:12]}"
+
+
+def _renamed(model: str, image: str) -> str:
+    """The name of the same model in another image."""
+    head, _, digest = model.rpartition("-")
+    return f"{head.rpartition('-')[0]}-{_digest_of_image(image)}-{digest}"
+
+
+def _digest_of_image(image: str) -> str:
+    return hashlib.sha256(image.encode()).hexdigest()[:4]
 
 
 def _no_endpoint(endpoint: str) -> ServiceError:

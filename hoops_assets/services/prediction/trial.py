@@ -79,14 +79,15 @@ def to_forecast(record: Record, registry: Registry, league: str) -> list[int]:
 
 
 def settled_pairs(store: DeltaStore, league: League, champion: int, canary: int, since: datetime) -> pd.DataFrame:
-    """Games that both versions forecast before tip-off, on wholly settled days from the day of `since` (aware) on.
+    """Games that both versions' models forecast before tip-off, on wholly settled days from the day of `since` (aware) on.
 
     Returns:
         Columns PAIRS in order of time; champion and canary are P(home win), gain is the canary's in Brier score.
     """
     first = since.astimezone(league.zone).date()
     scored = store.read(league.name, "scored_predictions", first=first)
-    live = scored[~scored["backfilled"] & scored["version"].isin([champion, canary])]
+    own = scored["version"].isin([champion, canary]) & (scored["degraded"] == "")
+    live = scored[~scored["backfilled"] & own]
     wide = live.pivot(index=["day", "game_id", "home_win"], columns="version", values="brier")
     forecast = live.pivot(index=["day", "game_id", "home_win"], columns="version", values="home_win_probability")
     empty = pd.DataFrame(columns=PAIRS)

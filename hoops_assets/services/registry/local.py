@@ -51,6 +51,7 @@ MANIFEST = "manifest.json"
 MLMODEL = "MLmodel"
 CHALLENGERS = "challengers.json"
 KEPT = (layout.SKOPS, layout.ONNX, layout.METRICS, layout.HELD_OUT, layout.SPEC)
+OPTIONAL = (layout.HISTORY,)
 _BUILDING = ".building-"
 _ABANDONED_SECONDS = 3600.0
 
@@ -79,7 +80,7 @@ class LocalRegistry:
         home.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=home, prefix=_BUILDING))
         try:
-            for name in KEPT:
+            for name in (*KEPT, *(one for one in OPTIONAL if (source / one).exists())):
                 shutil.copyfile(source / name, temporary / name)
             atomic.write_text(temporary / MLMODEL, _mlmodel(trained))
             manifest = _manifest(source, trained)
@@ -329,5 +330,6 @@ def _version(trained: TrainedModel, number: int, parity: float, folder: Path) ->
         created_at=datetime.now(UTC), created_by=who(), trained_through=job.training_set.trained_through,
         training_job=trained.name, provider=trained.provider, digest=trained.digest,
         manifest_digest=FileDigest.of(folder / MANIFEST).sha256, parity=parity,
-        artefacts={name: FileDigest.of(folder / name) for name in (*KEPT, MLMODEL)}, uri=folder.absolute().as_uri(),
+        artefacts={name: FileDigest.of(folder / name) for name in (*KEPT, *OPTIONAL, MLMODEL) if (folder / name).exists()},
+        uri=folder.absolute().as_uri(),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from hoops_assets.services.registry.contract import MirrorReport, ModelVersion, 
 from hoops_assets.services.training.contract import artefact_folder
 from hoops_assets.store import atomic
 from hoops_assets.store.faults import fault_point
+from hoops_assets.workloads.spec import HISTORY
 
 # MLflow's own defaults let an unreachable server hold a run for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -32,6 +33,8 @@ for _noisy in ("mlflow", "alembic"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 ALIAS = "challenger"
+AT_ONCE = 1000
+"""Metrics that MLflow takes in one request."""
 _DIGEST = "hoops.digest"
 _VERSION = "hoops.version"
 _log = logging.getLogger(__name__)
@@ -120,9 +123,11 @@ class MlflowMirror:
         left = client.search_runs([experiment], f"tags.`{_DIGEST}` = '{version.digest}'", max_results=1)
         made = int(version.created_at.timestamp() * 1000)
         run = left[0] if left else client.create_run(experiment, made, tags, version.name)
-        metrics = [Metric(name, value, made, 0) for name, value in version.metrics.items()]
         parameters = [Param(name, value) for name, value in _parameters(version).items()]
-        client.log_batch(run.info.run_id, metrics=metrics, params=parameters)
+        metrics = [*(Metric(name, value, made, 0) for name, value in version.metrics.items()), *_steps(version, made)]
+        client.log_batch(run.info.run_id, params=parameters)
+        for start in range(0, len(metrics), AT_ONCE):
+            client.log_batch(run.info.run_id, metrics=metrics[start : start + AT_ONCE])
         client.set_terminated(run.info.run_id)
         fault_point("mirror.before_version")
         source = version.uri
@@ -132,6 +137,18 @@ class MlflowMirror:
         made_version = client.create_model_version(version.league, source=source, run_id=run.info.run_id, tags=tags)
         fault_point("mirror.after_version")
         return str(made_version.version)
+
+
+def _steps(version: ModelVersion, made: int) -> list[Metric]:
+    """Losses after each step of training, as MLflow draws them; none of a learner that does not learn in steps."""
+    if HISTORY not in version.artefacts:
+        return []
+    history = json.loads((artefact_folder(version.uri) / HISTORY).read_bytes())
+    return [
+        Metric(f"training/{name}", value, made, step)
+        for name in ("train_log_loss", "validation_log_loss")
+        for step, value in enumerate(history[name], start=1)
+    ]
 
 
 def _parameters(version: ModelVersion) -> dict[str, str]:

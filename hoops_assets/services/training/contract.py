@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -40,6 +40,7 @@ from hoops_assets.workloads.spec import (
     training_table,
 )
 
+NOTHING: Mapping[str, str] = {}
 NAME_LENGTH = 63
 """The shortest limit among the providers (SageMaker's); its alphabet (letters, digits, -) is also the narrowest."""
 
@@ -134,6 +135,13 @@ class TrainingJob(Strict):
         return f"{head}-{digest}"
 
 
+class Submission(Strict):
+    """A job that a provider has; `name` is the one to ask for."""
+
+    job: TrainingJob
+    name: str
+
+
 class TrainedModel(Strict):
     """A succeeded job.
 
@@ -167,8 +175,12 @@ class TrainingService(Protocol):
 
     provider: str
 
-    def submit(self, job: TrainingJob, frame: pd.DataFrame) -> str:
+    def submit(self, job: TrainingJob, frame: pd.DataFrame, environment: Mapping[str, str] = NOTHING) -> str:
         """Starts a job on the rows of `frame` (columns KEYS and the job's features), whose digest the job must name.
+
+        Args:
+            environment: variables of the job's process, where it is one of its own: whom to tell how it goes. No part of
+                the name; a job that is joined keeps those it was started with. A value has 512 characters at most.
 
         Returns:
             The name to ask for later.
@@ -196,14 +208,36 @@ class TrainingService(Protocol):
         ...
 
 
-def train(service: TrainingService, job: TrainingJob, frame: pd.DataFrame, *, every: float = 1.0) -> TrainedModel:
-    """Submits, waits, and returns the model; raises as `submit` and `result` do. `every`: seconds between polls.
+def train(
+    service: TrainingService, job: TrainingJob, frame: pd.DataFrame, *, every: float = 1.0,
+    environment: Mapping[str, str] = NOTHING, look: Callable[[str, JobState], None] | None = None,
+) -> TrainedModel:  # fmt: skip
+    """Submits, waits, and returns the model; raises as `submit` and `result` do.
+
+    Args:
+        every, look: as `wait` takes them. environment: as `submit` takes it.
+    """
+    return wait(service, service.submit(job, frame, environment), every=every, look=look)
+
+
+def wait(
+    service: TrainingService, name: str, *, every: float = 1.0, look: Callable[[str, JobState], None] | None = None
+) -> TrainedModel:
+    """Waits for a submitted job and returns the model; raises as `poll` and `result` do.
 
     An interruption (Ctrl-C, a run that Dagster ends) cancels the job; a killed process leaves it to whoever asks next.
+
+    Args:
+        every: seconds between polls.
+        look: told (name, state) at every poll, the last one included.
     """
-    name = service.submit(job, frame)
     try:
-        while not service.poll(name).finished:
+        while True:
+            state = service.poll(name)
+            if look is not None:
+                look(name, state)
+            if state.finished:
+                break
             time.sleep(every)
     except BaseException as interruption:
         if not isinstance(interruption, Exception):

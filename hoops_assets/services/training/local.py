@@ -14,18 +14,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pyarrow.parquet as pq
 
 from hoops_assets.errors import HoopsError
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.services.training.contract import JobState, TrainedModel, TrainingJob, check_frame
-from hoops_assets.store import atomic
+from hoops_assets.services.training.contract import NOTHING, JobState, TrainedModel, TrainingJob, check_frame
+from hoops_assets.store import atomic, processes
 from hoops_assets.workloads import spec as layout
 from hoops_assets.workloads.spec import FileDigest, TrainingOutcome
 
@@ -49,7 +49,7 @@ class LocalTraining:
         self.root = Path(root)
         self.subprocess = subprocess
 
-    def submit(self, job: TrainingJob, frame: pd.DataFrame) -> str:
+    def submit(self, job: TrainingJob, frame: pd.DataFrame, environment: Mapping[str, str] = NOTHING) -> str:
         """See the contract."""
         table = check_frame(job, frame)
         folder = self.root / job.name
@@ -65,7 +65,7 @@ class LocalTraining:
             atomic.write_json(folder / "input" / layout.SPEC, job.spec.model_dump(mode="json"))
             pq.write_table(table, folder / "input" / layout.TRAINING_SET)
             if self.subprocess:
-                self._start(folder)
+                self._start(folder, environment)
             else:
                 self._run_here(folder)
         return job.name
@@ -159,12 +159,13 @@ class LocalTraining:
             if not isinstance(error, Exception):
                 raise
 
-    def _start(self, folder: Path) -> None:
+    def _start(self, folder: Path, environment: Mapping[str, str]) -> None:
         (folder / "output").mkdir()
         with (folder / _LOG).open("wb") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "hoops_assets.workloads.train", str(folder)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, **environment},
             )  # fmt: skip
         _note_process(folder, child.pid, child=True)
         _children[child.pid] = child
@@ -176,7 +177,9 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 def _note_process(folder: Path, pid: int, *, child: bool) -> None:
     started_at = time.time()
-    atomic.write_json(folder / _PROCESS, {"pid": pid, "born": _born(pid), "child": child, "started_at": started_at})
+    atomic.write_json(
+        folder / _PROCESS, {"pid": pid, "born": processes.born(pid), "child": child, "started_at": started_at}
+    )
 
 
 def _process(folder: Path) -> dict[str, Any]:
@@ -186,20 +189,11 @@ def _process(folder: Path) -> dict[str, Any]:
         return {"pid": None, "born": None, "child": False, "started_at": 0.0}
 
 
-def _born(pid: int) -> float | None:
-    """When a process began, in s since the epoch: a pid alone is given to another process later. None if it is gone."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None
-
-
 def _alive(process: dict[str, Any]) -> bool:
     child = _children.get(process["pid"])
     if child is not None and child.poll() is not None:
         _children.pop(process["pid"], None)
-    return process["born"] is not None and _born(process["pid"]) == process["born"]
+    return process["born"] is not None and processes.born(process["pid"]) == process["born"]
 
 
 def _kill(process: dict[str, Any]) -> None:

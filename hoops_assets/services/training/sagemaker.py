@@ -12,6 +12,8 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ import pyarrow.parquet as pq
 from hoops_assets.clouds.aws import Aws, tags
 from hoops_assets.services.aws import asked, kind_of_reason, unpack
 from hoops_assets.services.errors import ErrorKind, ServiceError
-from hoops_assets.services.training.contract import JobState, TrainedModel, TrainingJob, check_frame
+from hoops_assets.services.training import built_in
+from hoops_assets.services.training.contract import NOTHING, JobState, TrainedModel, TrainingJob, check_frame
 from hoops_assets.store import atomic
 from hoops_assets.workloads import spec as layout
 from hoops_assets.workloads.container import CHANNEL
@@ -45,6 +48,7 @@ class SageMakerTraining:
     """See the contract.
 
     Args:
+        aws: also its attribute, for whoever needs the same clients.
         folder: where artefacts are fetched to, FOLDER/NAME/model.
         every: seconds between two looks while waiting for a job to stop.
     """
@@ -52,12 +56,12 @@ class SageMakerTraining:
     provider = "sagemaker"
 
     def __init__(self, aws: Aws, folder: Path, *, every: float = 2.0) -> None:
-        self._aws = aws
+        self.aws = self._aws = aws
         self._folder = Path(folder)
         self._every = every
         self._submitted: dict[str, float] = {}
 
-    def submit(self, job: TrainingJob, frame: pd.DataFrame) -> str:
+    def submit(self, job: TrainingJob, frame: pd.DataFrame, environment: Mapping[str, str] = NOTHING) -> str:
         """See the contract."""
         table = check_frame(job, frame)
         taken, last = self._attempts(job.name)
@@ -71,15 +75,16 @@ class SageMakerTraining:
         pq.write_table(table, written)
         given = self._uri(job.league, name, "input/")
         with asked(f"starting training job {name}"):
-            for file, content in (
-                ("job.json", job.model_dump_json().encode()),
-                (layout.SPEC, job.spec.model_dump_json().encode()),
-                (layout.TRAINING_SET, written.getvalue()),
-            ):
+            for file, content in {
+                "job.json": job.model_dump_json().encode(),
+                layout.SPEC: job.spec.model_dump_json().encode(),
+                layout.TRAINING_SET: written.getvalue(),
+                **(built_in.files(job, table) if job.learner in built_in.BUILT_IN else {}),
+            }.items():
                 self._aws.put(self._aws.key(job.league, "jobs", name, "input", file), content)
         try:
             with asked(f"starting training job {name}"):
-                self._aws.sagemaker.create_training_job(**self._request(job, name, given))
+                self._aws.sagemaker.create_training_job(**self.request(job, name, given, environment))
         except ServiceError as error:
             if error.kind == "conflict":  # somebody else was a moment earlier: that is the job
                 return name
@@ -99,6 +104,8 @@ class SageMakerTraining:
         state = _state(told)
         if state is JobState.FAILED:
             reason = _reason(told)
+            with suppress(ServiceError):  # the job's own reason matters more
+                self._delete_output(name, told)
             raise ServiceError(_kind(told), f"training job {name} failed: {reason}")
         if state is not JobState.SUCCEEDED:
             raise ServiceError("conflict", f"training job {name} is {state.value}; only a succeeded job has a model")
@@ -131,8 +138,7 @@ class SageMakerTraining:
                 raise ServiceError("timed_out", f"training job {name} does not stop; it is {told['SecondaryStatus']}")
             time.sleep(self._every)
         if _state(told) is JobState.CANCELLED:
-            with asked(f"deleting what training job {name} left"):
-                self._aws.delete_under(told["ModelArtifacts"]["S3ModelArtifacts"])
+            self._delete_output(name, told)
 
     def log(self, name: str) -> str:
         """What the job printed, from CloudWatch Logs; empty if nothing stands there (yet)."""
@@ -148,7 +154,12 @@ class SageMakerTraining:
                 raise
         return "\n".join(lines)
 
-    def _request(self, job: TrainingJob, name: str, given: str) -> dict[str, Any]:
+    def environment(self, name: str) -> dict[str, str]:
+        """The variables that a job was started with; of a joined one, those of whoever started it."""
+        return self._describe(name).get("Environment", {})
+
+    def request(self, job: TrainingJob, name: str, given: str, environment: Mapping[str, str]) -> dict[str, Any]:
+        """CreateTrainingJob for a job whose files stand under `given`, an S3 URI that ends in NAME/input/."""
         settings = self._aws.settings
         limit = max(1, job.time_limit)
         key = {"KmsKeyId": settings.kms_key} if settings.kms_key else {}
@@ -173,10 +184,13 @@ class SageMakerTraining:
                 **({"VolumeKmsKeyId": settings.kms_key} if settings.kms_key else {}),
             },
             "StoppingCondition": {"MaxRuntimeInSeconds": limit},
-            # The job needs nothing but its channel.
-            "EnableNetworkIsolation": True,
+            # The job needs nothing but its channel, and the bucket if it is to tell how it goes.
+            "EnableNetworkIsolation": not environment,
+            "Environment": dict(environment),
             "Tags": tags(job.league, "training", learner=job.learner, digest=job.training_set.digest[:12]),
         }  # fmt: skip
+        if job.learner in built_in.BUILT_IN:
+            request |= built_in.request(job, given, settings.region)
         if settings.spot:
             request["EnableManagedSpotTraining"] = True
             request["StoppingCondition"]["MaxWaitTimeInSeconds"] = limit + _SPOT_PATIENCE
@@ -226,9 +240,20 @@ class SageMakerTraining:
         raise ServiceError("not_found", f"no training job {name} in {self._aws.settings.region}; submit it first")
 
     def _job(self, name: str, told: dict[str, Any]) -> TrainingJob:
-        given = told["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+        return TrainingJob.model_validate_json(self._given(name, told, "job.json"))
+
+    def _given(self, name: str, told: dict[str, Any], file: str) -> bytes:
+        """A file of the job's input. The channels of a built-in algorithm are folders within it."""
+        channel = told["InputDataConfig"][0]
+        given = channel["DataSource"]["S3DataSource"]["S3Uri"].removesuffix("/")
+        folder = given if channel["ChannelName"] == CHANNEL else given.rpartition("/")[0]
         with asked(f"reading what training job {name} was given"):
-            return TrainingJob.model_validate_json(self._aws.get(f"{given}job.json"))
+            return self._aws.get(f"{folder}/{file}")
+
+    def _delete_output(self, name: str, told: dict[str, Any]) -> None:
+        """SageMaker uploads what stands in the model folder of a job that it stopped, too."""
+        with asked(f"deleting what training job {name} left"):
+            self._aws.delete_under(told["ModelArtifacts"]["S3ModelArtifacts"])
 
     def _fetch(self, name: str, told: dict[str, Any]) -> Path:
         """The job's artefacts in a local folder, digests checked."""
@@ -236,10 +261,20 @@ class SageMakerTraining:
         with atomic.locked(self._folder / ".locks" / name):
             if _damaged(folder):
                 uri = told["ModelArtifacts"]["S3ModelArtifacts"]
-                unpack(self._aws, uri, folder)
-                damage = _damaged(folder)
-                if damage:
-                    raise ServiceError("failed", f"{uri}: {damage}; ask for the job again")
+                try:
+                    unpack(self._aws, uri, folder)
+                    if built_in.IMAGE in told["AlgorithmSpecification"].get("TrainingImage", ""):
+                        files = (layout.SPEC, layout.TRAINING_SET)
+                        given = {file: self._given(name, told, file) for file in files}
+                        built_in.adopt(self._folder / name, given, told)
+                    damage = _damaged(folder)
+                    if damage:
+                        raise ServiceError("failed", f"{uri}: {damage}; ask for the job again")
+                except ServiceError as error:
+                    if error.kind == "failed":  # of no use to anybody
+                        with suppress(ServiceError):
+                            self._delete_output(name, told)
+                    raise
         return folder
 
     def _uri(self, league: str, name: str, rest: str) -> str:

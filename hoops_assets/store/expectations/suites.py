@@ -19,6 +19,7 @@ import pandas as pd
 
 from hoops_assets.basketball.features import FEATURES, MAX_REST
 from hoops_assets.basketball.league import League
+from hoops_assets.basketball.performance import KINDS
 from hoops_assets.store.expectations import BLOCKING, ROWS_OF
 from hoops_assets.store.schemas import TABLES
 
@@ -285,6 +286,21 @@ def _closing_odds() -> list[gxe.Expectation]:
     ]
 
 
+def _model_performance() -> list[gxe.Expectation]:
+    return [
+        between("log_loss", 0, 40),
+        between("brier", 0, 1),
+        between("accuracy", 0, 1),
+        between("calibration_error", 0, 1),
+        between("games", 1, None),
+        at_least("games", "market_games"),
+        say(
+            "kind is known",
+            gxe.ExpectColumnValuesToBeInSet(column="kind", value_set=list(KINDS)),
+        ),
+    ]
+
+
 SUITES: dict[str, Suite] = {
     "history": Suite(_results),
     "fixtures": Suite(_fixtures, prepare=_hours_into_day),
@@ -299,5 +315,6 @@ SUITES: dict[str, Suite] = {
     "training_set": Suite(_training_set, prepare=_split_in_time),
     "predictions": Suite(_predictions),
     "scored_predictions": Suite(_scored_predictions),
+    "model_performance": Suite(_model_performance),
 }
 """Table -> its suite, for every declared table."""

@@ -17,7 +17,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -26,22 +26,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hoops_assets import __version__
 from hoops_assets.errors import HoopsError
-from hoops_assets.workloads.serve import page
+from hoops_assets.workloads.serve import page, reports
 from hoops_assets.workloads.serve.api import MAX_BODY, MAX_ROWS, Answer, Ask, Refusal, Refused, invalid
 from hoops_assets.workloads.serve.bundle import DEPLOYMENTS, endpoint_folder, serving_root
 from hoops_assets.workloads.serve.endpoint import LoadedEndpoint, LoadedVariant, Served
 from hoops_assets.workloads.serve.keys import KEYS, LOCAL, Caller, KeyRing, read_keys
 from hoops_assets.workloads.serve.log import Policy, ServedLog, log_folder
 from hoops_assets.workloads.serve.metrics import CONTENT_TYPE, Metrics
+from hoops_assets.workloads.serve.together import Together
 from hoops_assets.workloads.serve.watch import Endpoints
 
 PREDICT, INVOCATIONS, SCORE = "/predict", "/invocations", "/score"
@@ -105,6 +108,7 @@ class Server:
         self.keys = KeyRing(keys, config.authenticated_by or (None if keys else LOCAL))
         self.log = ServedLog(log_folder(config.home), **config.log)
         self.metrics = Metrics()
+        self.together = Together()
         self._vouched: dict[bytes, Caller] = {}
         self._ids, self._run = itertools.count(1), secrets.token_hex(6)
         self._keeper: asyncio.Task[None] | None = None
@@ -211,9 +215,13 @@ class Server:
 
     async def predict(self, ask: Ask, caller: Caller, headers: Headers, started: float) -> bytes:
         """The Answer to a question, as JSON. Raises Refused."""
-        endpoint = self.endpoint(ask.league)
-        pinned = self.pinned(endpoint, headers, caller)
-        text, served = endpoint.answer(ask, caller.seed, pinned)
+        endpoint = self.endpoints.now.get(ask.league) or self.endpoint(ask.league)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        pinned = None if _PINS.isdisjoint(headers) else self.pinned(endpoint, headers, caller)
+        game = endpoint.one_game(ask)
+        if game is None:
+            text, served = endpoint.answer(ask, caller.seed, pinned)
+        else:
+            text, served = await self.together.answer(pinned or endpoint.draw(caller.seed, game.slot), game)
         return await self.finish(endpoint, caller, text, served, started)
 
     async def predict_csv(self, body: bytes, caller: Caller, headers: Headers, started: float) -> bytes:
@@ -383,11 +391,7 @@ class Front:
         body = await _whole_body(message, receive, most) if message.get("more_body") else message.get("body", b"")
         if is_csv:
             return await server.predict_csv(body, caller, headers, started)
-        ask = _read_ask(body)
-        endpoint = server.endpoints.now.get(ask.league) or server.endpoint(ask.league)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        pinned = None if _PINS.isdisjoint(headers) else server.pinned(endpoint, headers, caller)
-        text, served = endpoint.answer(ask, caller.seed, pinned)
-        return await server.finish(endpoint, caller, text, served, started)
+        return await server.predict(_read_ask(body), caller, headers, started)
 
     def _admit(self, scope: Scope, headers: Headers, path: str, method: str) -> None:
         """The checks of the short way, for what FastAPI answers. Raises Refused."""
@@ -535,6 +539,28 @@ def _handle_errors(app: FastAPI) -> None:
         return respond(_as_refused(error))
 
 
+class _ReadOnce(Request):
+    """A request whose JSON is read by the parser of the short way, so that both know the same things for JSON."""
+
+    async def json(self) -> Any:
+        return from_json(await self.body())
+
+
+class _Predicting(APIRoute):
+    """A route that predicts."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            read = _ReadOnce(request.scope, request.receive)
+            if (await read.body()).strip() == b"null":  # FastAPI takes it for no body at all
+                raise invalid([{"type": "model_type", "loc": ("body",), "msg": ""}])
+            return await handler(read)
+
+        return handle
+
+
 def _add_predicting(app: FastAPI, server: Server, routes: list[str]) -> None:
     names = {PREDICT: "predict", INVOCATIONS: "SageMaker", SCORE: "Azure ML"}
 
@@ -543,11 +569,13 @@ def _add_predicting(app: FastAPI, server: Server, routes: list[str]) -> None:
         content = await server.predict(ask, request.scope["hoops.caller"], headers, request.scope["hoops.started"])
         return Response(content, media_type="application/json")
 
+    router = APIRouter(route_class=_Predicting)
     for route in routes:
-        app.add_api_route(
+        router.add_api_route(
             route, predict, methods=["POST"], response_model=Answer, responses=_REFUSALS,
             summary=f"Win probabilities ({names.get(route, 'Vertex AI')})", operation_id=f"predict{route.replace('/', '_')}",
         )  # fmt: skip
+    app.include_router(router)
 
 
 def _add_looking(app: FastAPI, server: Server) -> None:
@@ -571,9 +599,25 @@ def _add_looking(app: FastAPI, server: Server) -> None:
     async def people(request: Request, league: str | None = None, day: date | None = None) -> HTMLResponse:
         return HTMLResponse(await _page(server, request, league, day))
 
+    @app.get("/reports/", summary="Reports for people", response_class=HTMLResponse, responses=_REFUSALS)
+    def list_of_reports(request: Request) -> HTMLResponse:
+        _only_operators(request)
+        return HTMLResponse(page.reports(reports.list_reports(server.config.home)), headers=reports.HEADERS)
+
+    @app.get("/reports/{folder}/{name}", summary="A report", response_class=HTMLResponse, responses=_REFUSALS)
+    def report(folder: str, name: str, request: Request) -> HTMLResponse:
+        _only_operators(request)
+        return HTMLResponse(reports.read_report(server.config.home, folder, name), headers=reports.HEADERS)
+
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
     async def docs() -> HTMLResponse:
         return HTMLResponse(page.docs(app.openapi()))
+
+
+def _only_operators(request: Request) -> None:
+    """Reports tell of every customer and version. Raises Refused 403."""
+    if not request.scope["hoops.caller"].is_admin:
+        raise Refused(403, "forbidden", "only a key with the scope admin may read reports")
 
 
 async def _page(server: Server, request: Request, league: str | None, day: date | None) -> str:

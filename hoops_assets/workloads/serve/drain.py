@@ -11,6 +11,7 @@ time, the segment's first answer in the record, and only removes the file.
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import select
@@ -19,6 +20,8 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from hoops_assets.errors import HoopsError
 from hoops_assets.store import atomic
@@ -92,7 +95,7 @@ def _rows(content: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
         if not line:
             continue
         try:
-            rows += _rows_of(json.loads(line))
+            rows += _rows_of(from_json(line))
         except (ValueError, KeyError, TypeError):
             bad.append(line)
     return rows, bad
@@ -101,8 +104,8 @@ def _rows(content: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
 def _rows_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
     answer = entry["answer"]
     common = {
-        "at": datetime.fromtimestamp(entry["at"] / 1e9, UTC), "request_id": answer["request_id"],
-        "customer": entry["customer"], "league": answer["league"], "traffic": json.dumps(entry["traffic"]),
+        "at": _EPOCH + timedelta(microseconds=entry["at"] // 1000), "request_id": answer["request_id"],
+        "customer": entry["customer"], "league": answer["league"], "traffic": _text(**entry["traffic"]),
     }  # fmt: skip
     return [
         {
@@ -118,6 +121,14 @@ def _rows_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for one in answer["predictions"]
     ]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@functools.lru_cache(maxsize=100)
+def _text(**traffic: int) -> str:
+    return json.dumps(traffic)
 
 
 def main(home: Path, url: str) -> None:

@@ -16,7 +16,7 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -87,7 +87,7 @@ class LoadedVariant:
         whole = np.asarray(np.isfinite(self.table).all(axis=1))
         self.lacking = int((~whole).sum())
         self._whole: list[bool] = whole.tolist()
-        self._asks: list[Callable[[], float] | None] = [None] * len(coming)
+        self._ask = model.of_rows(self.table) if model is not None else None
         self._heads = [self._head(f.game_id, f.day, f.home, f.away) for f in coming]
         self._no_game = self._head(None, None, None, None)
         if model is not None:
@@ -123,37 +123,34 @@ class LoadedVariant:
 
     def one(self, game: Game) -> tuple[str, bool]:
         """(forecast of one game as JSON, whether it is degraded)."""
-        index = game.index
-        if index is None:
-            return self._ladder(game, "the fixtures cannot be read")
-        why = self.broken or "the model failed"
-        try:
-            ask = self._asks[index] or self._bind(index)
-            if ask is not None:
-                p = ask()
-                if 0.0 <= p <= 1.0:
-                    return self._heads[index] % p + "null}", False
-                why = "the model gave no probability"
-        except Exception as error:  # whatever the model does, the customer gets an answer
-            why = f"the model failed: {type(error).__name__}"
-        return self._ladder(game, why if self._whole[index] else "the game's features are not complete")
-
-    def _bind(self, index: int) -> Callable[[], float] | None:
-        """The model's question about one fixture, made ready at the first asking."""
-        if self.model is None or not self._whole[index]:
-            return None
-        ask = self._asks[index] = self.model.bound(self.table[index : index + 1])
-        return ask
+        return self.many([game])[0]
 
     def many(self, games: Sequence[Game]) -> list[tuple[str, bool]]:
         """As `one`, in one call of the model; one by one where that fails."""
+        why = self.broken or "the model failed"
+        found: Sequence[float | None] = [None] * len(games)
         indices = [game.index for game in games if game.index is not None]
-        if self.model is not None and len(indices) == len(games):
-            found = self._asked(self.table[indices])
-            if found is not None:
-                heads = self._heads
-                return [(heads[i] % p + "null}", False) for i, p in zip(indices, found, strict=True)]
-        return [self.one(game) for game in games]
+        if self._ask is not None and len(indices) == len(games):
+            try:
+                found = self._ask(indices)
+            except Exception as error:  # whatever the model does, the customer gets an answer
+                if len(games) > 1:
+                    return [self.one(game) for game in games]
+                why = f"the model failed: {type(error).__name__}"
+        return [self._forecast(game, p, why) for game, p in zip(games, found, strict=True)]
+
+    def _forecast(self, game: Game, p: float | None, why: str) -> tuple[str, bool]:
+        """The model's answer if it is one, else the ladder's."""
+        index = game.index
+        if index is None:
+            return self._ladder(game, "the fixtures cannot be read")
+        if not self._whole[index]:
+            return self._ladder(game, "the game's features are not complete")
+        if p is None:
+            return self._ladder(game, why)
+        if 0.0 <= p <= 1.0:
+            return self._heads[index] % p + "null}", False
+        return self._ladder(game, "the model gave no probability")
 
     def rows(self, values: np.ndarray) -> tuple[list[str], int]:
         """(forecasts of rows of features as JSON, how many of them are degraded)."""
@@ -323,14 +320,20 @@ class LoadedEndpoint:
             raise Refused(404, "unknown_variant", f"{self.league} has no variant {version[:20]!r}; there are {there}")
         return found
 
+    def one_game(self, ask: Ask) -> Game | None:
+        """The game of a question about one; None if it is about several, or rows of features. Raises Refused."""
+        if ask.home is None or ask.away is None or ask.date is None:
+            return None
+        return self.game(ask.home, ask.away, ask.date)
+
     def answer(self, ask: Ask, customer: int, pinned: LoadedVariant | None) -> tuple[str, Served]:
         """(the forecasts as JSON, joined by commas, and who made them).
 
         Raises:
             Refused: a team, a game or a row that cannot be answered.
         """
-        if ask.home is not None and ask.away is not None and ask.date is not None:
-            game = self.game(ask.home, ask.away, ask.date)
+        game = self.one_game(ask)
+        if game is not None:
             variant = pinned or self.draw(customer, game.slot)
             text, degraded = variant.one(game)
             return text, ((variant.version, 1, int(degraded)),)

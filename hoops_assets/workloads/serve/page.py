@@ -40,6 +40,9 @@ svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 """
 
 
+_LINKS = '<a href="/reports/">Reports</a> \u00b7 <a href="/docs">Routes for programs</a>'
+
+
 def _document(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -50,7 +53,23 @@ def _document(title: str, body: str) -> str:
 
 def nothing() -> str:
     """The page of a server that has nothing to serve."""
-    return _document("hoops_assets", "<h1>Nothing serves yet</h1><p>Deploy a version; this page needs no restart.</p>")
+    told = "<h1>Nothing serves yet</h1><p>Deploy a version; this page needs no restart.</p>"
+    return _document("hoops_assets", f'{told}<p class="soft">{_LINKS}</p>')
+
+
+def reports(found: Sequence[tuple[str, str, datetime]]) -> str:
+    """The list of reports: (folder, file name, when it was written)."""
+    rows = "".join(
+        f'<tr><td><a href="/reports/{escape(folder)}/{escape(name)}">{escape(name.removesuffix(".html"))}</a></td>'
+        f'<td>{escape(folder)}</td><td class="n">{at:%Y-%m-%d %H:%M} UTC</td></tr>'
+        for folder, name, at in found
+    )
+    head = "<tr><th>Report</th><th>About</th><th>Written</th></tr>"
+    none = (
+        "<p>None yet. The command <code>hoops ask ... --page</code> writes one, and so does the step drift_report.</p>"
+    )
+    table = f'<div class="wide"><table id="reports">{head}{rows}</table></div>' if found else none
+    return _document("Reports", f'<h1>Reports</h1>{table}<p class="soft"><a href="/">The day\'s games</a></p>')
 
 
 def games(
@@ -81,7 +100,7 @@ def games(
         if variant.bundle.reliability:
             parts.append(f"<h2>Reliability of version {variant.version} ({escape(variant.learner)})</h2>")
             parts.append(reliability_svg(variant.bundle.reliability))
-    parts.append(f'</div></div>{_deployments(deployments)}<p class="soft"><a href="/docs">Routes for programs</a></p>')
+    parts.append(f'</div></div>{_deployments(deployments)}<p class="soft">{_LINKS}</p>')
     return _document(f"{league}: {chosen}", "".join(parts))
 
 

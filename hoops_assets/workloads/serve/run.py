@@ -5,18 +5,19 @@ What belongs here: starting, and the refusal to start. Inside a container see `_
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -71,7 +72,30 @@ def serve(
             ssl_certfile=certificate, ssl_keyfile=key,
         )  # fmt: skip
         tell(f"{'https' if certificate else 'http'}://{address}")
-        uvicorn.Server(options).run(sockets=[listener])
+        with _ends_in_order():
+            uvicorn.Server(options).run(sockets=[listener])
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """Lets SIGINT and SIGTERM end the process only after the server's place in the home is cleared.
+
+    uvicorn shuts down and then raises the signal again for the handler of before; the default one would end the process
+    on the spot.
+    """
+
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(0)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_loopback(host: str) -> bool:
@@ -87,14 +111,21 @@ class OneWrite(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
-        super().connection_made(_Joining(transport, self.loop))  # pyright: ignore[reportArgumentType]
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)  # pyright: ignore[reportArgumentType]
+
+    def on_response_complete(self) -> None:
+        """Called by uvicorn after the last part of a response."""
+        self._joining.flush()  # of a response without a body
+        super().on_response_complete()
 
 
 class _Joining:
-    """A transport that holds a response's head until what comes next, or the next turn of the loop."""
+    """A transport that holds a response's head until its body comes, or its end."""
 
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop, self._held = transport, loop, b""
+    def __init__(self, transport: Any) -> None:
+        self._transport, self._held = transport, b""
+        self.is_closing = transport.is_closing  # asked for at every response
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -102,20 +133,18 @@ class _Joining:
     def write(self, data: bytes) -> None:
         if self._held:
             data, self._held = self._held + data, b""
-        elif data[:9] == b"HTTP/1.1 ":
+        elif data[:9] == b"HTTP/1.1 " and data[9:10] != b"1":  # 100 Continue is waited for
             self._held = data
-            self._loop.call_soon(self._flush)
             return
         self._transport.write(data)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         if self._held:
-            data, self._held = self._held, b""
-            self._transport.write(data)
+            self.write(b"")
 
 
 @contextmanager

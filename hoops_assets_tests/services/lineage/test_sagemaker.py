@@ -10,7 +10,7 @@ import pytest
 from hoops_assets.clouds.aws import Aws
 from hoops_assets.emulators.aws import AwsEmulator
 from hoops_assets.services.errors import ServiceError
-from hoops_assets.services.lineage.sagemaker import SageMakerLineage, context_of
+from hoops_assets.services.lineage.sagemaker import SageMakerLineage
 from hoops_assets.services.registry.sagemaker import SageMakerRegistry
 from hoops_assets.services.training.contract import TrainedModel
 
@@ -39,7 +39,7 @@ def test_the_graph_tells_training_set_commit_and_endpoint_of_every_version(
             "digest": used.digest,
         }  # fmt: skip
         assert (found.commit, found.parameters) == (version.commit, version.parameters)
-        assert found.endpoints == ((context_of("sim"),) if version.version == 2 else ())
+        assert found.endpoints == (("sim",) if version.version == 2 else ())
     standing = emulator.standing()
     # Both models come from one training set.
     assert (len(standing["artifact"]), len(standing["action"]), len(standing["context"])) == (3, 2, 1)

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hoops_assets.basketball.features import FEATURES
 from hoops_assets.workloads.onnx_model import OnnxModel
@@ -81,7 +83,19 @@ BAD: dict[str, tuple[int, Any]] = {
     "infinity": (422, json.dumps({"instances": [[float("inf"), *ROW[1:]]]}).encode()),
     "too great for float32": (422, {"instances": [[1e39, *ROW[1:]]]}),
     "NaN by name": (422, json.dumps({"instances": [dict.fromkeys(FEATURES, float("nan"))]}).encode()),
+    "null": (422, b"null"),
+    "null among spaces": (422, b" null\n"),
     "a list": (422, [1, 2]),
+    "text": (422, "BOS"),
+    "a number": (422, 7),
+    "only spaces": (400, b"  "),
+    "two documents": (400, b"{} {}"),
+    "nulls for all": (422, dict.fromkeys(("home", "away", "date", "games", "instances"))),
+    "an endless number": (400, b'{"instances": [[' + b"1" * 5000 + b"]]}"),
+    "deep": (422, b'{"instances": ' + b"[" * 100 + b"]" * 100 + b"}"),
+    "deeper than a parser goes": (400, b'{"instances": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    "half a surrogate in what is ignored": (400, b'{"parameters": {"x": "\\ud800"}}'),
+    "half a surrogate": (400, b'{"home": "\\ud800"}'),
     "nothing asked": (422, {"league": LEAGUE}),
     "two questions": (422, {**question(), "instances": [ROW]}),
     "half a game": (422, {"home": "BOS", "away": "LAL"}),
@@ -134,6 +148,27 @@ def test_the_short_way_and_fastapi_refuse_alike(app: Front, slow_app: Front, nam
     assert fast.status_code == status
     assert len(fast.content) < 3000
     assert "Traceback" not in fast.text and "site-packages" not in fast.text
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+    st.sampled_from([*TEAMS, *TEAMS.values(), LEAGUE, str(FIRST), FIRST.isoformat() + "T00:00:00", 1e39, ROW]),
+)  # fmt: skip
+FIELDS = st.sampled_from(["league", "home", "away", "date", "games", "instances", "parameters", FEATURES[0], "x"])
+BODIES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5), max_leaves=12
+)
+MIXED = st.dictionaries(FIELDS, LEAVES, max_size=3).map(lambda changes: {**question(), **changes})
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.one_of(BODIES, MIXED), cut=st.integers(0, 40))
+def test_whatever_is_asked_both_ways_answer_alike(app: Front, slow_app: Front, body: Any, cut: int) -> None:
+    content = json.dumps(body).encode()
+    content = content if cut > 5 else content[: len(content) - cut]
+    fast, slow = ask(app, "/predict", content), ask(slow_app, "/predict", content)
+    assert comparable(fast) == comparable(slow)
+    assert fast.status_code in (200, 400, 404, 422)
 
 
 def test_a_refusal_names_where_and_what_to_do(app: Front) -> None:
@@ -331,8 +366,8 @@ def test_with_keys_every_route_but_health_needs_one(tmp_path: Path) -> None:
         "Bearer",
         key.replace("hoops", "x"),
     )
-    for given in wrong:
-        assert ask(app, "/predict", question(), authorization=f"Bearer {given}").status_code == 401, given
+    for key in wrong:
+        assert ask(app, "/predict", question(), authorization=f"Bearer {key}").status_code == 401, key
     assert ask(app, "/predict", question(), authorization="Basic %%%").status_code == 401
 
 
@@ -358,6 +393,62 @@ def test_behind_a_platform_it_names_the_customer(tmp_path: Path) -> None:
     assert [json.loads(line)["customer"] for line in lines] == ["sagemaker", "acme"]
 
 
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_reports_are_listed_and_given_as_they_were_written(tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "nba"
+    folder.mkdir(parents=True)
+    (folder / "drift.html").write_text("<h1>Ž</h1>", encoding="utf-8")
+    (folder / "notes.txt").write_text("no page")
+    (folder / ".drift.html.tmp").write_text("half")
+    app = app_of(tmp_path)
+    told = ask(app, "/reports/")
+    assert told.status_code == 200 and "/reports/nba/drift.html" in told.text
+    assert "notes" not in told.text and "tmp" not in told.text
+    given = ask(app, "/reports/nba/drift.html")
+    assert given.text == "<h1>Ž</h1>" and given.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in given.headers["content-security-policy"]
+    assert "script-src" not in given.headers["content-security-policy"]
+    assert 'href="/reports/"' in ask(app, "/").text
+    assert "None yet" in ask(app_of(tmp_path / "empty"), "/reports/").text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/reports/../keys.json", "/reports/nba/../../secret.html", "/reports/%2e%2e/secret.html", "/reports/nba/%2e%2e",
+        "/reports/nba/..%2f..%2fsecret.html", "/reports/nba/notes.txt", "/reports/nba/link.html", "/reports/out/secret.html",
+        "/reports/nba/folder.html", "/reports/nba/drift.html%00.html", "/reports/nba/.hidden.html", "/reports//etc/passwd",
+        "/reports/nba", "/reports/nba/" + "x" * 500 + ".html",
+    ],
+)  # fmt: skip
+def test_nothing_but_reports_is_given(tmp_path: Path, address: str) -> None:
+    folder = tmp_path / "home" / "reports" / "nba"
+    (folder / "folder.html").mkdir(parents=True)
+    secret = tmp_path / "home" / "secret.html"
+    for file in (secret, folder / "notes.txt", folder / ".hidden.html"):
+        file.write_text("secret")
+    (folder / "link.html").symlink_to(secret)
+    (folder.parent / "out").symlink_to(tmp_path / "home")
+    app = app_of(tmp_path / "home")
+    refused = ask(app, address)
+    assert refused.status_code == 404 and "secret" not in refused.text.replace("secret.html", "")
+    listed = ask(app, "/reports/").text
+    assert "None yet" in listed and "secret" not in listed
+
+
+def test_with_keys_only_an_admin_reads_reports(tmp_path: Path) -> None:
+    keys = serving_root(tmp_path) / "keys.json"
+    plain, _ = add_key(keys, "acme")
+    admin, _ = add_key(keys, "boss", ("predict", "admin"))
+    app = app_of(tmp_path)
+    for address, found in (("/reports/", 200), ("/reports/nba/drift.html", 404)):
+        assert ask(app, address).status_code == 401
+        assert ask(app, address, authorization=f"Bearer {plain}").status_code == 403
+        assert ask(app, address, authorization=f"Bearer {admin}").status_code == found
+
+
 # -- the ladder -------------------------------------------------------------------------------------------------------
 
 
@@ -372,8 +463,8 @@ def not_a_number(self: OnnxModel, values: np.ndarray) -> Any:
 def test_a_failing_model_is_replaced_by_ratings_then_by_the_base_rate(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(OnnxModel, "of_rows", lambda self, table: lambda indices: fail(self, table))
     app = app_of(home)
-    monkeypatch.setattr(OnnxModel, "bound", lambda self, values: lambda: fail(self, values))
     monkeypatch.setattr(OnnxModel, "home_win_probability", fail)
     rated = ask(app, "/predict", question()).json()["predictions"][0]  # BOS 1650 against LAL 1500, 100 at home
     assert rated["home_win_probability"] == pytest.approx(1 / (1 + 10 ** (-250 / 400)), abs=1e-6)
@@ -390,9 +481,9 @@ def test_a_failing_model_is_replaced_by_ratings_then_by_the_base_rate(
 
 
 def test_an_answer_that_is_no_probability_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = app_of(home)
-    monkeypatch.setattr(OnnxModel, "bound", lambda self, values: lambda: float("nan"))
+    monkeypatch.setattr(OnnxModel, "of_rows", lambda self, table: lambda indices: [float("nan")] * len(indices))
     monkeypatch.setattr(OnnxModel, "home_win_probability", not_a_number)
+    app = app_of(home)
     for body in (question(), {"games": [GAME]}, {"instances": [ROW]}):
         told = ask(app, "/predict", body)
         assert told.status_code == 200 and told.json()["predictions"][0]["degraded"], body
@@ -458,7 +549,7 @@ def test_nothing_deployed_is_503_and_not_ready(tmp_path: Path) -> None:
 
 
 def cut_model(home: Path) -> None:
-    (bundle_folder(home, bundle(2)) / MODEL).write_bytes(onnx("logistic", 2)[:700])
+    (bundle_folder(home, bundle(2)) / MODEL).write_bytes(onnx("logistic", 2)[:200])
 
 
 def other_model(home: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from hoops_assets.store.record import Record
 from hoops_assets.workloads.serve.bundle import MODEL, SERVER, bundle_folder, endpoint_folder, serving_root
-from hoops_assets.workloads.serve.client import running_server
+from hoops_assets.workloads.serve.client import OPERATOR_KEY, running_server
 from hoops_assets.workloads.serve.drain import TABLE
 from hoops_assets.workloads.serve.keys import add_key, revoke
 from hoops_assets_tests.workloads.serve.served import (
@@ -96,6 +96,20 @@ def test_others_find_the_server_and_ask_with_its_own_key(server: Served, home: P
     assert found.predict(question(), version=1)["predictions"][0]["version"] == 1
     mode = (serving_root(home) / "operator.key").stat().st_mode & 0o777
     assert mode == 0o600
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_told_to_end_clears_its_place(tmp_path: Path, number: signal.Signals) -> None:
+    deploy(tmp_path, {1: 100})
+    root = serving_root(tmp_path)
+    with serving(tmp_path) as server:
+        told = server.ask("/predict", question()).json()
+        assert (root / SERVER).exists() and (root / OPERATOR_KEY).exists()
+        assert server.end(number) == 0
+        assert not (root / SERVER).exists() and not (root / OPERATOR_KEY).exists()
+        assert running_server(tmp_path) is None
+        assert "Traceback" not in server.errors.read_text()
+    assert [row["request_id"] for row in rows_of(tmp_path)] == [told["request_id"]]  # and the log is in the record
 
 
 def test_a_second_server_of_the_same_home_is_refused(server: Served, home: Path) -> None:
@@ -279,7 +293,7 @@ def change_under_load(home: Path, swaps: int) -> None:
     """Swaps to and fro between two versions, among them states that cannot be loaded, and compares every answer."""
     for version in (1, 2, 3):
         deploy(home, {version: 100})
-    (bundle_folder(home, bundle(3)) / MODEL).write_bytes(onnx("logistic", 3)[:500])
+    (bundle_folder(home, bundle(3)) / MODEL).write_bytes(onnx("logistic", 3)[:200])
     deploy(home, {1: 100})
     with serving(home) as server:
         expected = {}

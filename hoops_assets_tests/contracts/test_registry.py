@@ -15,9 +15,15 @@ from hoops_assets.services.registry.contract import Registry, search
 from hoops_assets.services.training.contract import TrainedModel, artefact_folder
 from hoops_assets.workloads import export
 from hoops_assets.workloads.spec import FileDigest, model_digest
+from hoops_assets_tests.contracts.providers import Provider
 from hoops_assets_tests.workloads.frames import CODE
 
 Trained = dict[str, TrainedModel]
+
+
+@pytest.fixture
+def registry(provider: Provider, tmp_path: Path) -> Registry:
+    return provider.registry(tmp_path / "registry")
 
 
 def copy_of(trained: TrainedModel, folder: Path, files: dict[str, bytes]) -> TrainedModel:
@@ -107,8 +113,8 @@ def test_an_unknown_version_is_not_found_and_the_known_ones_are_named(
 
 def test_an_onnx_that_answers_otherwise_is_refused(registry: Registry, trained: Trained, tmp_path: Path) -> None:
     model = onnx.load(str(artefact_folder(trained["logistic"].artefacts) / "model.onnx"))
-    for attribute in (a for node in model.graph.node for a in node.attribute if a.name == "coefficients"):
-        attribute.floats[:] = [1.001 * value for value in attribute.floats]
+    for weights in model.graph.initializer:
+        weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 1.001, weights.name))
     tampered = copy_of(trained["logistic"], tmp_path / "tampered", {"model.onnx": model.SerializeToString()})
     with pytest.raises(ServiceError, match=r"model\.onnx and model\.skops disagree: .* \(allowed 1e-05\)") as refused:
         registry.register(tampered)

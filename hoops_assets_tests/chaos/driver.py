@@ -3,7 +3,7 @@
 One server imports what is needed and forks a child per request, since the imports cost more than the work. It never
 opens a table, a database or a model itself: their threads would not survive the fork.
 
-    python -m hoops_assets_tests.launch.driver     one request a line, as JSON; one answer a line
+    python -m hoops_assets_tests.chaos.driver     one request a line, as JSON; one answer a line
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from typing import Any, ClassVar
 import pandas as pd
 
 NOT_KILLED = 0
-PASSED = "passed.txt"
-"""In a home: the fault points that `trace` passed, one a line."""
+PASSED, ENDED = "passed.txt", "ended.txt"
+"""In a home: the fault points that a traced child passed, one a line; and a sign that another died in a child's place."""
 
 
 class Driver:
     """The server, as a context manager."""
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
+    def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+        self._home, self._environment = home, environment or {}
 
     def __enter__(self) -> Driver:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPS_", "DAGSTER_"))}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "hoops_assets_tests.launch.driver"],
+            [sys.executable, "-W", "ignore", "-m", "hoops_assets_tests.chaos.driver"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**environment, "HOOPS_HOME": str(self._home)},
+            env={**environment, **self._environment, "HOOPS_HOME": str(self._home)},
         )  # fmt: skip
         return self
 
@@ -45,15 +45,24 @@ class Driver:
         self._process.stdin.close()
         self._process.wait(timeout=30)
 
-    def run(self, home: Path, what: str, *, fault: str = "", **options: Any) -> int:
+    def run(
+        self, home: Path, what: str, *, fault: str = "", ends: int | str = "", trace: bool = False, **options: Any
+    ) -> int:
         """Runs one of the functions below in a child of its own.
+
+        Args:
+            fault: the place at which it dies.
+            ends: what dies at that place instead, while the child goes on: a process by its number, all other
+                connections to the PostgreSQL database of that URL, with "crash URL" a process of the database, or with
+                "clock +1d" nobody, but the clock jumps (under libfaketime).
+            trace: notes in HOME/PASSED every fault point that it passes.
 
         Returns:
             NOT_KILLED, the number of the signal that ended the child, or minus its exit status. What it said is in
             HOME/said.txt.
         """
         assert self._process.stdin and self._process.stdout
-        request = {"home": str(home), "what": what, "fault": fault, "options": options}
+        request = {"home": str(home), "what": what, "fault": fault, "ends": ends, "trace": trace, "options": options}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -65,47 +74,115 @@ class Driver:
 
 
 def backfill(home: Path, start: str | None = None, end: str | None = None, **options: Any) -> None:
-    """`hoops backfill`, without a model if none is registered."""
+    """`hoops backfill`, without a model if none is registered, and without what follows it (`watch`)."""
     from datetime import date
 
-    report = _lanes(home, options).backfill(
+    lanes = _lanes(home, options)
+    lanes.monitor = lambda: None
+    report = lanes.backfill(
         date.fromisoformat(start) if start else None, date.fromisoformat(end) if end else None, **options
     )
     assert not report.failed, [span.error for span in report.spans]
 
 
-def trace(home: Path, **options: Any) -> None:
-    """As `backfill`; notes in HOME/PASSED every fault point that it passes."""
-    from hoops_assets.store import faults
-
-    listed = faults._listed
-    with (home / PASSED).open("w") as file:
-
-        def noted(name: str) -> bool:
-            file.write(f"{name}\n")
-            return listed(name)
-
-        faults.arm("commit.before:no_such_table")
-        faults._listed = noted  # type: ignore[assignment]
-        backfill(home, **options)
-
-
 def train(home: Path, learner: str = "elo", **options: Any) -> None:
-    """The training set, one candidate and its evaluation, as `hoops train` launches them; names it the challenger."""
+    """The training set and one candidate, as `hoops train` launches them; names it the challenger."""
     from hoops_assets.services.registry.local import LocalRegistry
 
     lanes = _lanes(home, options)
-    error = lanes._run([lanes.lane.key(name) for name in ("training_set", learner)], {})
-    assert error is None, error
+    _materialise(lanes, "training_set", learner)
     registry = LocalRegistry(home / "registry")
     registry.name_challenger(lanes.league.name, registry.list(lanes.league.name)[-1].version, {"reason": "a test"})
+
+
+def deploy(home: Path, **options: Any) -> None:
+    """`hoops deploy`: the challenger through its gate."""
+    deployed = _lanes(home, options).deploy()
+    assert deployed.refused is None, deployed.refused
+
+
+def pin(home: Path, version: int, **options: Any) -> None:
+    """`hoops promote --version`: one version gets all traffic."""
+    _materialise(_lanes(home, options), "live_endpoint", config={"live_endpoint": {"version": version}})
+
+
+def daily(home: Path, **options: Any) -> None:
+    """`hoops daily`."""
+    report = _lanes(home, options).daily()
+    assert not report.failed, [span.error for span in report.spans]
+
+
+def twice(home: Path, **options: Any) -> None:
+    """Two backfills at once; fails if one of them did."""
+    other = os.fork()
+    if other == 0:
+        try:
+            backfill(home, **options)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    try:
+        backfill(home, **options)
+    finally:
+        _, status = os.waitpid(other, 0)
+    assert status == 0, "the other backfill failed"
+
+
+def watch(home: Path, **options: Any) -> None:
+    """What follows a backfill: the endpoint's fixtures, scores, drift and its alarms."""
+    _lanes(home, options).monitor()
+
+
+def alarm(home: Path) -> None:
+    """An alarm turns red and is told; told again, nothing is added."""
+    from hoops_assets.services.monitoring.alerts import raise_alarm
+    from hoops_assets.store.alarms import Alarm
+    from hoops_assets_tests.launch import small_league as small
+
+    raise_alarm(_record(home), Alarm(small.NAME, "drift/residuals", "red", "a test"))
+
+
+def answer(home: Path) -> None:
+    """A prediction server's segments, closed and not yet drained."""
+    from hoops_assets_tests.workloads.serve.test_log import filled
+
+    filled(home, 30, segment_bytes=3000).close()
+
+
+def drain(home: Path) -> None:
+    """The served log enters the record."""
+    from hoops_assets.workloads.serve.drain import drain
+
+    drain(home, _record(home))
+
+
+def _record(home: Path) -> Any:
+    from hoops_assets.store.record import Record
+
+    return Record(home / "record.db")
+
+
+def quality(home: Path, **options: Any) -> None:
+    """`hoops quality`."""
+    _lanes(home, options).quality()
+
+
+def _materialise(lanes: Any, *names: str, config: dict[str, Any] | None = None) -> None:
+    error = lanes._run([lanes.lane.key(name) for name in names], {}, config)
+    assert error is None, error
 
 
 def _lanes(home: Path, options: dict[str, Any]) -> Any:
     from hoops_assets.launch.lanes import Lanes
     from hoops_assets_tests.launch import small_league as small
 
-    return Lanes(small.settings(home, options.pop("now", small.NOW)), small.NAME)
+    settings = small.settings(home, options.pop("now", small.NOW))
+    if url := options.pop("postgres", ""):
+        os.environ["DAGSTER_POSTGRES_URL"] = url
+        settings = settings.model_copy(update={"instance": "server", "record_url": url})
+    return Lanes(settings, small.NAME)
 
 
 # -- the server -------------------------------------------------------------------------------------------------------
@@ -118,9 +195,15 @@ def _warm(home: Path) -> None:
     import onnxruntime
     import tqdm
 
+    import hoops_assets.judging.plots
+    import hoops_assets.services.monitoring.alerts
+    import hoops_assets.services.prediction.enter
     import hoops_assets.services.prediction.local
     import hoops_assets.services.registry.local
     import hoops_assets.services.training.local
+    import hoops_assets.store.expectations.data_docs
+    import hoops_assets.workloads.drift
+    import hoops_assets.workloads.serve.drain
     import hoops_assets.workloads.train
     from hoops_assets.store import delta
     from hoops_assets_tests.launch import small_league as small
@@ -210,6 +293,47 @@ def _name_events() -> None:
     SqliteEventLogStorage.index_transaction = index_transaction  # type: ignore[method-assign,assignment]
 
 
+def _note_places(path: Path) -> None:
+    """Notes every fault point that this process passes."""
+    from hoops_assets.store import faults
+
+    listed, file = faults._listed, path.open("w")
+
+    def noted(name: str) -> bool:
+        file.write(f"{name}\n")
+        file.flush()
+        return listed(name)
+
+    faults.arm("commit.before:no_such_table")
+    faults._listed = noted  # type: ignore[assignment]
+
+
+def _end_instead(what: int | str, note: Path) -> None:
+    """Lets another die at the fault point that is armed."""
+    from unittest import mock
+
+    from hoops_assets.store import faults
+    from hoops_assets_tests.postgres import crash, end_connections
+
+    kill = os.kill
+
+    def end(_: int, number: int) -> None:
+        note.touch()
+        if isinstance(what, int):
+            kill(what, number)
+        elif what.startswith("clock "):
+            clock = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
+            new = clock.with_suffix(".new")
+            new.write_text(what.removeprefix("clock ") + "\n")
+            new.replace(clock)
+        elif what.startswith("crash "):
+            crash(what.removeprefix("crash "))
+        else:
+            end_connections(what)
+
+    faults.os = mock.Mock(wraps=os, kill=end)  # type: ignore[assignment]
+
+
 def _child(request: dict[str, Any]) -> None:
     from hoops_assets.store import faults
 
@@ -219,6 +343,10 @@ def _child(request: dict[str, Any]) -> None:
     os.dup2(said, 2)
     os.environ["HOOPS_HOME"] = str(home)
     faults.arm(request["fault"])
+    if request["ends"]:
+        _end_instead(request["ends"], home / ENDED)
+    if request["trace"]:
+        _note_places(home / PASSED)
     try:
         globals()[request["what"]](home, **request["options"])
     except BaseException:
