@@ -1,11 +1,11 @@
 """What automation is worth: leagues lived through with and without it, on many seeds. About nine CPU seconds a world and seed.
 
-    python benchmarks/reaction.py [--seeds 12] [--lives FILE] [--write]
+    python -m benchmarks.reaction [--seeds 12] [--lives FILE] [--write]
 
 Every life is two simulated seasons (`hoops_assets_tests.simulated_seasons`): in the first something may happen, the second
 follows. --lives keeps finished lives in a file, so that a run that was stopped goes on. --write puts the tables into
-docs/reaction.md. Stops with status 1 if automation does not pay where the home advantage moved, or if more unshocked seasons
-ask for a training than is stated.
+docs/reaction.md. Stops with status 1 if automation does not pay where the home advantage moved by 6 points (sign test over
+leagues), or if more unshocked seasons alarm than is stated.
 """
 
 from __future__ import annotations
@@ -214,18 +214,19 @@ def false_alarms(rows: list[Row]) -> tuple[str, bool]:
     any_red = sum(bool(red & asks) for red in seasons)
     lines.append(("any that asks", "", f"{any_red} of {n}", f"{any_red / n:.1%}", ""))
     trained = sum(season in row["trained_in"] for row in own for season in (SHOCKED, FOLLOWING))
-    lines.append(("any of them", f"{any_red} of {n}", f"{any_red / n:.1%}", ""))
     lines.append(("a training", "", f"{trained} of {n}", f"{trained / n:.1%}", ""))
     return table("signal | asks for a training | unshocked seasons with an alarm | share | stated", lines), worst
 
 
 def pays(rows: list[Row]) -> bool:
-    """Whether the following season is better, surely, wherever the home advantage moved by 6 points."""
-    return all(
-        mean([row["gain"][str(FOLLOWING)] for row in own])[1] > 0
-        for _, world, own in by_world(rows)
-        if world.home_advantage == -3.0
-    )
+    """Whether surely more leagues are better off than not (sign test, p < .01) wherever the home advantage moved by 6 points."""
+    for _, world, own in by_world(rows):
+        if world.home_advantage == -3.0:
+            gains = [row["gain"][str(FOLLOWING)] for row in own]
+            better = sum(gain > 0 for gain in gains)
+            if np.mean(gains) <= 0 or binom.sf(better - 1, len(gains), 0.5) >= 0.01:
+                return False
+    return True
 
 
 def main() -> None:

@@ -64,3 +64,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("chaos: faults and losses")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server; ask for `record_url` to find a database of the test's own."""
+    from hoops_assets_tests.postgres import postgres
+
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a record is kept: everything that holds of it holds on either database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'home' / 'record.db'}"
+    from hoops_assets_tests.postgres import own_database
+
+    return own_database(request.getfixturevalue("postgres_server"))

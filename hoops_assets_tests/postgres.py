@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,19 @@ def postgres() -> Iterator[str]:
         os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
         process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_database(server: str) -> str:
+    """Creates an empty database on a server; returns its URL."""
+    name = f"t{uuid.uuid4().hex}"
+    connection = psycopg2.connect(server)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+    finally:
+        connection.close()
+    return server.rpartition("/")[0] + f"/{name}"
 
 
 def end_connections(url: str) -> int:

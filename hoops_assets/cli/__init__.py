@@ -22,6 +22,7 @@ from hoops_assets.cli import (
     quality,
     rehearse,
     rollout,
+    scale,
     serve,
     services,
 )
@@ -44,6 +45,7 @@ app.add_typer(monitor.app)
 app.add_typer(serve.app)
 app.add_typer(rollout.app)
 app.add_typer(services.app)
+app.add_typer(scale.app, name="scale")
 
 
 def main() -> None:

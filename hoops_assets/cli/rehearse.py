@@ -51,10 +51,10 @@ def aws(
     print_table("Made on SageMaker", told["made"])
     print_table("Billed", told["billed"])
     print_table("Actions", told["actions"])
+    agrees = "agrees" if told["lineage_agrees_with_the_record"] else "differs"
     out.print(
         f"served by {told['served']}; forecasts of {told['forecasts']} games, {told['answers_in_the_record']} answers"
-        f" captured, {told['nights']} game nights planned; lineage {'agrees' if told['lineage_agrees_with_the_record'] else 'differs'};"
-        f" left behind: {told['left']}"
+        f" captured, {told['nights']} game nights planned; lineage {agrees}; left behind: {told['left']}"
     )
 
 

@@ -265,7 +265,7 @@ def intervals_plot(
     axes.axvline(0.0, color=COLOURS[1], linewidth=1.2, linestyle="--")
     axes.errorbar(middle, at, xerr=np.maximum(ends, 0.0), fmt="o", markersize=4, color=COLOURS[0], capsize=3)
     axes.set_yticks(at, list(names), fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(color="#e5e5e5", axis="x")
     axes.set(xlabel=label, title=title)
     return _png(figure)

@@ -170,8 +170,9 @@ class Lanes:
             tell(report.spans[-1], number, len(spans))
             if report.failed:
                 break
-        if "monitoring" in stages and not report.failed:
-            self.monitor()
+        watch = self._watch_tags(spans, stages)
+        if "monitoring" in stages and not report.failed and (force or not self._is_done(watch)):
+            self.monitor(watch)
         return report
 
     def train(self) -> None:
@@ -242,13 +243,16 @@ class Lanes:
         ]
         return sorted(states, key=lambda state: (state.passed, state.asset, state.check))
 
-    def monitor(self) -> None:
+    def monitor(self, tags: Mapping[str, str] | None = None) -> None:
         """Scores what is settled, looks for drift and raises its alarms, in one run; the endpoint's fixtures come first.
+
+        Args:
+            tags: of the run.
 
         Raises:
             HoopsError: the run failed.
         """
-        error = self._run([self.lane.key(name) for name in WATCH], {})
+        error = self._run([self.lane.key(name) for name in WATCH], dict(tags or {}))
         if error:
             raise HoopsError(f"watching {self.league.name} failed: {error}")
 
@@ -262,6 +266,12 @@ class Lanes:
     def _spans(self, days: list[date]) -> list[Span]:
         by_season = days_by_season(calendar_of(self.read.games), days)
         return [Span(season, own[0], own[-1], len(own)) for season, own in by_season]
+
+    def _watch_tags(self, spans: Sequence[Span], stages: Sequence[str]) -> dict[str, str]:
+        """The watch is due once a day, and whenever a span has changed."""
+        today = self.settings.clock().astimezone(self.league.zone).date()
+        inputs = [today, *(self._tags(span, stages)[INPUTS_TAG] for span in spans)]
+        return {SPAN_TAG: "watch", INPUTS_TAG: hashlib.sha256(repr(inputs).encode()).hexdigest()}
 
     def _span(self, span: Span, stages: Sequence[str], tags: dict[str, str]) -> Span:
         started = pd.Timestamp.now()

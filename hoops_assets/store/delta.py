@@ -157,6 +157,10 @@ class DeltaStore:
         root = self.uri(league, table)
         try:
             files = opened.vacuum(dry_run=True, full=True, **options)
+            if "://" not in root:
+                files = [
+                    name for name in files if (Path(root) / name).exists()
+                ]  # those that went before are told again
             size = sum(path.stat().st_size for name in files if (path := Path(root) / name).is_file())
             if files:
                 opened.vacuum(dry_run=False, full=True, **options)

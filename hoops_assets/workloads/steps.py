@@ -65,41 +65,42 @@ def fit_in_steps(
     Args:
         learner: unfitted, see `learns_in_steps`.
         train, validation: (inputs [n, features], home wins 0 or 1 [n]); validation is later in time.
-        told: hears both losses at every look.
+        told: hears the validation loss at every look.
         patience: fitting stops when the validation loss has not fallen for so many trees; 0: never.
 
     Returns:
         The fitted learner with `History.best` trees if it stopped early, else with all, and the losses.
     """
     (x, y), (x_later, y_later) = train, validation
-    columns = clone(learner[:-1]).fit(x)
+    columns: Any = clone(learner[:-1]).fit(x)  # pyright: ignore[reportAttributeAccessIssue]
     x, x_later = columns.transform(x), columns.transform(x_later)
-    model: HistGradientBoostingClassifier = clone(learner[-1])
-    trees = model.max_iter  # pyright: ignore[reportAttributeAccessIssue]
+    model: Any = clone(learner[-1])
+    trees = model.max_iter
     model.set_params(warm_start=True)
-    losses: tuple[list[float], list[float]] = ([], [])
+    losses: list[float] = []
     stopped = False
     with threadpool_limits(1):
         for count in [*range(STEP, trees, STEP), trees]:
             model.set_params(max_iter=count).fit(x, y)
-            for own, rows, won in ((losses[0], x, y), (losses[1], x_later, y_later)):
-                staged = list(model.staged_predict_proba(rows))[len(own) :]
-                own += [scoring.log_loss(p[:, 1], won) for p in staged]
-            told.log(
-                f"{count} of {trees} trees: log loss {losses[0][-1]:.4f} on training games,"
-                f" {losses[1][-1]:.4f} on {len(y_later)} validation games"
-            )
-            told.metrics({"train_log_loss": losses[0][-1], "validation_log_loss": losses[1][-1]})
-            if patience and count < trees and count - _best(losses[1]) >= patience:
+            losses += _staged(model, x_later, y_later)[len(losses) :]
+            told.log(f"{count} of {trees} trees: log loss {losses[-1]:.4f} on {len(y_later)} validation games")
+            told.metrics({"validation_log_loss": losses[-1]})
+            if patience and count < trees and count - _best(losses) >= patience:
                 stopped = True
                 break
-        best = _best(losses[1])
+        of_training = _staged(model, x, y)  # once: it takes longer than fitting
+        best = _best(losses)
         model.set_params(warm_start=False, max_iter=best if stopped else trees)
         if stopped:
-            told.log(f"stopped after {len(losses[1])} of {trees} trees; {best} did best on the validation games")
+            told.log(f"stopped after {len(losses)} of {trees} trees; {best} did best on the validation games")
             model.fit(x, y)
     steps = [*columns.steps, (learner.steps[-1][0], model)]
-    return Pipeline(steps), History(tuple(losses[0]), tuple(losses[1]), best, stopped)
+    return Pipeline(steps), History(tuple(of_training), tuple(losses), best, stopped)
+
+
+def _staged(model: Any, x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Mean log loss after each tree."""
+    return [scoring.log_loss(p[:, 1], y) for p in model.staged_predict_proba(x)]
 
 
 def _best(losses: list[float]) -> int:

@@ -46,7 +46,8 @@ def run(job_folder: Path, listener: Listener | None = None) -> TrainingOutcome:
     A folder that holds its model already is not trained again.
 
     Args:
-        listener: by default whoever listens in this process; is told how far it is, the metrics as soon as they are known, and the check `onnx_parity`.
+        listener: by default whoever listens in this process; is told how far it is, the metrics as soon as they are known,
+            and the check `onnx_parity`.
 
     Raises:
         ModelError: the inputs are incomplete or overlap in time, the learner is unknown or refuses its parameters, or

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from hoops_assets.basketball.predictions import (
     PREDICTIONS,
     SCORED_PREDICTIONS,
+    by_ratings,
     may_forecast,
     merge_predictions,
     predictions,
     started,
     with_outcomes,
 )
+from hoops_assets.basketball.ratings import expected_probability
 
 ZONE = ZoneInfo("America/New_York")
 DAY = date(2024, 11, 3)  # the day on which summer time ends there: 25 hours
@@ -164,3 +166,19 @@ def test_a_game_with_two_results_is_refused() -> None:
     twice = pd.DataFrame({"game_id": ["G0", "G0"], "home_score": [90, 91], "away_score": [95, 95]})
     with pytest.raises(pd.errors.MergeError):
         with_outcomes(forecast(games, 0.6), twice)
+
+
+def test_without_a_model_the_ratings_answer_by_the_published_formula() -> None:
+    features = pd.DataFrame({"elo_difference": [-200.0, 0.0, 92.0, 400.0]})
+    expected = [expected_probability(difference) for difference in features["elo_difference"]]
+    assert np.allclose(by_ratings(features), expected, atol=1e-12)
+
+
+def test_a_degraded_forecast_never_replaces_a_models_and_gives_way_to_one() -> None:
+    games = fixtures("2024-11-03 22:00", "2024-11-03 16:00")
+    whole, poor = forecast(games, 0.7), forecast(games, 0.5).assign(degraded="by Elo ratings: broken")
+    first = merge_predictions(poor.iloc[:0], poor, games["game_id"])
+    assert set(first["degraded"]) == {"by Elo ratings: broken"}
+    then = merge_predictions(first, whole, games["game_id"])
+    assert told(then) == {("G0", 1): 0.7, ("G1", 1): 0.5}, "the second game has begun"
+    assert told(merge_predictions(then, poor, games["game_id"])) == told(then)

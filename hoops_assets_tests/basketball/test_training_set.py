@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoops_assets.basketball.features import FEATURE_TABLE, FEATURES
-from hoops_assets.basketball.training_set import MIN_HELD_OUT, TRAINING_SET, training_set
+from hoops_assets.basketball.training_set import LATEST_VALIDATION, MIN_HELD_OUT, TRAINING_SET, HeldOut, training_set
 from hoops_assets.errors import ModelError
 
 
@@ -29,10 +29,12 @@ def season(year: int, days: int, games_a_day: int = 1) -> pd.DataFrame:
     return frame.assign(elo_difference=np.arange(len(rows), dtype="float64"))
 
 
-def split(*seasons: pd.DataFrame) -> pd.DataFrame:
+def split(*seasons: pd.DataFrame, held_out: HeldOut = "seasons") -> pd.DataFrame:
     games = pd.concat(seasons, ignore_index=True)
     features = games[[name for name in FEATURE_TABLE if name in games]]
-    return training_set(features, games[["game_id", "home_score", "away_score"]].sample(frac=1, random_state=3))
+    return training_set(
+        features, games[["game_id", "home_score", "away_score"]].sample(frac=1, random_state=3), held_out
+    )
 
 
 def parts(made: pd.DataFrame) -> dict[str, set[int]]:
@@ -109,3 +111,20 @@ def test_fewer_than_three_game_days_are_too_few(days: int, games_a_day: int) -> 
     said = f"{days * games_a_day} played games on {days} days are too few to split; backfill more days"
     with pytest.raises(ModelError, match=said):
         split(season(2021, days, games_a_day))
+
+
+def test_in_the_middle_of_a_season_the_latest_games_are_held_out_and_the_season_is_learned_from() -> None:
+    made = split(season(2020, 200, 3), season(2021, 70, 9), held_out="games")
+    assert_in_order(made)
+    sizes = made["split"].value_counts()
+    assert MIN_HELD_OUT <= sizes["test"] < MIN_HELD_OUT + 9
+    assert LATEST_VALIDATION <= sizes["validation"] < LATEST_VALIDATION + 9
+    fitted_on = made[made["split"] != "test"]
+    assert (fitted_on["season"] == 2021).sum() == 70 * 9 - sizes["test"]
+    assert parts(split(season(2020, 200, 3), season(2021, 70, 9)))["train"] == {2020}
+
+
+def test_a_league_too_young_to_hold_out_games_is_split_by_day() -> None:
+    made = split(season(2021, 60, 5), held_out="games")
+    assert_in_order(made)
+    assert made["split"].value_counts().to_dict() == {"train": 180, "validation": 60, "test": 60}

@@ -29,7 +29,7 @@ class Driver:
     """The server, as a context manager."""
 
     def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
-        self._home, self._environment = home, environment or {}
+        self._home, self._environment, self._asked = home, environment or {}, 0
 
     def __enter__(self) -> Driver:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPS_", "DAGSTER_"))}
@@ -62,12 +62,23 @@ class Driver:
             HOME/said.txt.
         """
         assert self._process.stdin and self._process.stdout
-        request = {"home": str(home), "what": what, "fault": fault, "ends": ends, "trace": trace, "options": options}
+        self._asked += 1
+        request = {
+            "asked": self._asked,
+            "home": str(home),
+            "what": what,
+            "fault": fault,
+            "ends": ends,
+            "trace": trace,
+            "options": options,
+        }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "the server has ended, its last words are above"
-        return int(answer)
+        while True:
+            asked, _, status = self._process.stdout.readline().partition(" ")
+            assert status, "the server has ended, its last words are above"
+            if int(asked) == self._asked:  # else the answer to a question whose test was ended meanwhile
+                return int(status)
 
 
 # -- what a child can do ----------------------------------------------------------------------------------------------
@@ -369,12 +380,13 @@ def _serve() -> None:
 
 def _answer() -> None:
     for line in sys.stdin:
+        request = json.loads(line)
         child = os.fork()
         if child == 0:
-            _child(json.loads(line))
+            _child(request)
         _, status = os.waitpid(child, 0)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
-        sys.stdout.write(f"{number}\n")
+        sys.stdout.write(f"{request['asked']} {number}\n")
         sys.stdout.flush()
 
 

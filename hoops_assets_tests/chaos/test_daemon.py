@@ -27,7 +27,7 @@ from hoops_assets_tests.chaos.tally import Tally
 from hoops_assets_tests.conftest import REPOSITORY
 from hoops_assets_tests.launch import small_league as small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ASKED = "chaos/asked"
 """Tag of a run: what it was asked for as."""
@@ -35,7 +35,7 @@ ASKED = "chaos/asked"
 LAUNCH = """mutation ($asked: ExecutionParams!) { launchRun(executionParams: $asked) {
     __typename ... on PythonError { message } } }"""
 
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 class Servers:
@@ -45,6 +45,8 @@ class Servers:
         self._folder = prepare_home(small.settings(home))
         content = yaml.safe_load((self._folder / "dagster.yaml").read_text())
         content["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
+        # A run whose daemon died while starting it is ended after this time, by default 300 s, and tried again.
+        content["run_monitoring"] |= {"start_timeout_seconds": 60, "poll_interval_seconds": 5}
         (self._folder / "dagster.yaml").write_text(yaml.safe_dump(content))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPS_", "DAGSTER_"))}
         path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -161,10 +163,10 @@ def test_runs_asked_for_while_daemon_and_webserver_die_happen_once(
             servers.instance.report_run_canceled(run)
             servers.launch(f"asked {number}")
     end_tree(web.pid)
-    asked = {run.run_id for number in range(len(delays)) for run in servers.runs(f"asked {number}")}
+    asked = [f"asked {number}" for number in range(len(delays))]
 
     def statuses() -> set[dg.DagsterRunStatus]:
-        return {run.status for run in servers.instance.get_runs() if run.run_id in asked}
+        return {run.status for one in asked for run in servers.runs(one)}
 
     reached = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS)
     for status in (None, *reached):
@@ -181,10 +183,10 @@ def test_runs_asked_for_while_daemon_and_webserver_die_happen_once(
         tally.strike("daemon killed")
         daemon = servers.start("daemon")
     wait(lambda: _unfinished(servers, asked) == 0, daemon)
-    for number in range(len(delays)):
-        ended = [run.status for run in servers.runs(f"asked {number}")]
+    for one in asked:
+        ended = [run.status for run in servers.runs(one)]
         assert ended.count(dg.DagsterRunStatus.SUCCESS) == 1, ended
-        assert set(ended) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED}
+        assert all(run.is_finished for run in servers.runs(one))
     home = tmp_path / "home"
     done = homes.state("second season").tables
     for name, frame in small.tables(home).items():
@@ -201,5 +203,6 @@ def _beats(servers: Servers) -> bool:
     return bool(servers.instance.get_daemon_heartbeats())
 
 
-def _unfinished(servers: Servers, asked: set[str]) -> int:
-    return sum(not run.is_finished for run in servers.instance.get_runs() if run.run_id in asked)
+def _unfinished(servers: Servers, asked: list[str]) -> int:
+    """How much of what was asked for has not happened."""
+    return sum(not any(run.is_success for run in servers.runs(one)) for one in asked)

@@ -25,6 +25,8 @@ from hoops_assets_tests.chaos.homes import Homes
 from hoops_assets_tests.chaos.tally import Tally
 from hoops_assets_tests.launch import small_league as small
 
+pytestmark = pytest.mark.timeout(900)
+
 PLACES = (
     "event.before:PIPELINE_START", "file.before_rename:endpoint.json", "file.after_rename:endpoint.json",
     "rollout.before_record", "record.before_commit:deployments", "record.after_commit:deployments",

@@ -16,6 +16,8 @@ from hoops_assets_tests.chaos.matrix import LIFE, QUICK, SLOW, kills
 from hoops_assets_tests.chaos.tally import Tally
 from hoops_assets_tests.launch import small_league as small
 
+pytestmark = pytest.mark.timeout(900)
+
 CHAINS = [
     pytest.param(step, chain, id=f"{step}: {chain[0]}", marks=[pytest.mark.slow] if slow else [])
     for part, slow in ((QUICK, False), (SLOW, True))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from hoops_assets_tests.cli.files import Hoops
 from hoops_assets_tests.services.lineage.home import CUSTOMER, LEAGUE, SERVED_ON, make_home
+from hoops_assets_tests.workloads.serve.served import serving
 
 COMMANDS = {
     "data": ["ask", "data", "--model", f"{LEAGUE}/1", "--games", "stage=quarter-final season=2026"],
@@ -102,7 +104,7 @@ def test_every_question_has_a_page_that_says_the_same(hoops: Hoops, name: str) -
         "data": [said.get("filter"), "not fitted on"],
         "best": [one["learner"] for one in said.get("ranking", [])] + ["data:image/png"],
         "code": [said.get("commit"), said.get("code_digest"), "The commit alone"],
-        "served": [f"{len(said.get('answers', []))} answers", "version 1: 90 %, version 4: 10 %"],
+        "served": [f"{len(said.get('answers', []))} answer", "version 1: 90 %, version 4: 10 %"],
     }[name]
     for text in expected:
         assert text in shown, text
@@ -119,3 +121,14 @@ def test_a_page_that_cannot_be_written_says_where(hoops: Hoops) -> None:
         assert told.status != 0 and "the page cannot be written" in told.err and "Traceback" not in told.err
     finally:
         folder.rmdir()
+
+
+def test_a_running_server_shows_the_page_at_the_address_told(hoops: Hoops) -> None:
+    with serving(hoops.home) as server:
+        told = hoops(*COMMANDS["code"], "--page")
+        address = told.err.split()[-1]
+        assert address == f"{server.address}/reports/{LEAGUE}/code-4.html"
+        with urllib.request.urlopen(address, timeout=20) as response:
+            assert response.read() == (hoops.home / "reports" / LEAGUE / "code-4.html").read_bytes()
+        with urllib.request.urlopen(f"{server.address}/reports/", timeout=20) as response:
+            assert f"/reports/{LEAGUE}/code-4.html".encode() in response.read()

@@ -304,6 +304,17 @@ def test_the_registry_lists_every_version(hoops: Hoops, trained: Said) -> None:
     assert all(learner in shown.out for learner in LEARNERS)
 
 
+def test_watching_says_every_signal_and_leaves_a_page(hoops: Hoops, trained: Said) -> None:
+    said = hoops("monitor", "tiny", "--json").json
+    signals = {one["name"]: one["state"] for one in said["report"]["signals"]}
+    assert {"residuals", "totals", "skew", "unseen"} <= set(signals) and "missing_posts" not in signals
+    assert set(signals.values()) <= {"red", "green", "not enough"}
+    page = Path(said["page"]).read_text()
+    assert page.endswith("</html>\n") and "are the forecasts still right?" in page
+    people = hoops("monitor", "tiny")
+    assert all(name in people.out for name in signals) and said["page"] in people.out
+
+
 def test_the_questions_are_answered_of_what_was_trained(hoops: Hoops, trained: Said) -> None:
     before = hoops("ask", "data", "--model", "tiny/challenger", "--games", "season=2021..2023", "--json").json
     assert (before["answer"], before["games"], len(before["not_in"])) == ("no", 360, 360), "they stand in history"

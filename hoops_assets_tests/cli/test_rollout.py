@@ -50,8 +50,12 @@ def test_decide_tells_what_should_serve_and_about_how_many_games_it_still_takes(
     assert f"cannot tell yet, about {told['more_games']} more games" in told["reason"]
     canary = next(one for one in told["ranked"] if one["role"] == "canary")
     assert canary["low"] < canary["gain"] < canary["high"]
-    for_people = CliRunner().invoke(app, ["decide", LEAGUE])
+    for_people = CliRunner().invoke(app, ["decide", LEAGUE, "--page"])
     assert "version 1 should serve" in for_people.stdout
+    file = home.path / "reports" / LEAGUE / "decide.html"
+    assert str(file) in for_people.stderr
+    page = file.read_text()
+    assert told["reason"] in page and "The trial under way" in page and page.count("data:image/png") == 2
 
 
 def test_rollback_moves_traffic_marks_the_version_and_shows_in_the_ui(home: Home) -> None:
@@ -99,6 +103,29 @@ def test_what_cannot_be_done_is_said_without_a_traceback(home: Home, words: list
     assert isinstance(result.exception, HoopsError)
     assert reason in str(result.exception)
     assert serving(home.record, LEAGUE).versions == ()
+
+
+def test_a_registry_that_does_not_answer_changes_nothing_and_is_named(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hoops_assets.services.errors import ServiceError
+    from hoops_assets.services.registry.local import LocalRegistry
+
+    def silent(*_: object) -> None:
+        raise ServiceError("timed_out", "the registry does not answer within 5 s")
+
+    assert home.enter(ELO).endpoint
+    for name in ("artefacts", "manifest", "list", "get", "load"):
+        if hasattr(LocalRegistry, name):
+            monkeypatch.setattr(LocalRegistry, name, silent)
+    for words in (["decide", LEAGUE], ["rollback", LEAGUE, "--to", str(LOGISTIC)]):
+        result = CliRunner().invoke(app, words)
+        assert isinstance(result.exception, ServiceError) and result.exception.kind == "timed_out", words
+        assert "does not answer" in str(result.exception)
+    with pytest.raises(ServiceError, match="does not answer"):
+        home.enter(LOGISTIC)
+    assert home.prediction.describe(LEAGUE).traffic == {ELO: 100}
+    assert serving(home.record, LEAGUE).versions == (ELO,)
 
 
 def test_deploy_is_refused_by_checks_that_never_ran_and_says_so(home: Home) -> None:

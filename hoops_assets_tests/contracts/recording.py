@@ -38,6 +38,7 @@ class Recorder:
     """Counts while the tests run."""
 
     def __init__(self) -> None:
+        self._digest = kept.code_digest()  # of what is loaded, not of what is edited meanwhile
         self._of: dict[str, tuple[str, str]] = {}
         self._counts: dict[tuple[str, str], Counter[str]] = {}
 
@@ -61,4 +62,4 @@ class Recorder:
             raise pytest.UsageError(f"not recorded: this run left out {sorted(set(kept.STEPS) - set(steps))}")
         against = "the clouds themselves" if live.wanted() else "each cloud is its emulator on the loopback"
         now = datetime.now(UTC).date().isoformat()
-        kept.write(kept.Kept(on=now, against=against, commit=code().commit, digest=kept.code_digest(), steps=steps))
+        kept.write(kept.Kept(on=now, against=against, commit=code().commit, digest=self._digest, steps=steps))

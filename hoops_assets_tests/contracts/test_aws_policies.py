@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,12 @@ from hoops_assets.clouds.aws import Aws
 from hoops_assets.emulators.aws import AwsEmulator
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.sagemaker import SageMakerLineage
+from hoops_assets.services.monitoring.contract import DriftJob, look
+from hoops_assets.services.monitoring.sagemaker import SageMakerMonitoring
+from hoops_assets.services.pipelines.contract import Pipeline, run
+from hoops_assets.services.pipelines.sagemaker import SageMakerPipelines
+from hoops_assets.services.prediction.captured import import_captured
+from hoops_assets.services.prediction.contract import Night
 from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
 from hoops_assets.services.registry.contract import ModelVersion
 from hoops_assets.services.registry.local import LocalRegistry
@@ -21,9 +28,13 @@ from hoops_assets.services.registry.sagemaker import SageMakerRegistry
 from hoops_assets.services.training.contract import train
 from hoops_assets.services.training.local import LocalTraining
 from hoops_assets.services.training.sagemaker import SageMakerTraining
+from hoops_assets.store.record import Record
 from hoops_assets_tests.conftest import REPOSITORY
 from hoops_assets_tests.contracts.conftest import GAMES, Pack, coming
 from hoops_assets_tests.workloads.frames import job
+from hoops_assets_tests.workloads.test_drift import spec, world
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.slow
 
@@ -73,9 +84,34 @@ def test_lineage(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path:
     assert seen(emulator) == documented("Lineage")
 
 
+def test_pipelines(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path: Path) -> None:
+    service = SageMakerPipelines(aws, SageMakerTraining(aws, tmp_path, every=0.02), every=0.02)
+    asked = Pipeline(league="sim", jobs=(job(frame, "base_rate"),))
+    run(service, asked, frame, every=0.05)
+    other = Pipeline(league="sim", jobs=(job(frame, "elo"),))
+    service.stop(service.start(other, frame))
+    emulator.fault("limit_exceeded", "StartPipelineExecution")
+    with pytest.raises(ServiceError):
+        service.start(other, frame)
+    assert seen(emulator) == documented("Pipelines")
+    # A pipeline reads the judgement as itself; StopProcessingJob is for one that is stopped while it judges.
+    own = {action for action, count in emulator.acted.items() if count}
+    assert own | {"s3:GetObject", "sagemaker:StopProcessingJob"} == documented("RoleOfPipelines")
+
+
+def test_monitoring(emulator: AwsEmulator, aws: Aws, tmp_path: Path) -> None:
+    service, games = SageMakerMonitoring(aws, tmp_path, every=0.02), world()
+    look(service, DriftJob.of(spec(), {"games": games}, "c" * 64), every=0.05)
+    service.cancel(service.submit(DriftJob.of(spec(), {"games": games.head(1500)}, "c" * 64)))
+    emulator.fault("limit_exceeded", "CreateProcessingJob")
+    with pytest.raises(ServiceError):
+        service.submit(DriftJob.of(spec(), {"games": games.head(1400)}, "c" * 64))
+    assert seen(emulator) == documented("Monitoring")
+
+
 def test_prediction(
     emulator: AwsEmulator, aws: Aws, pack: Pack, registry: LocalRegistry, models: dict[int, ModelVersion],
-    frame: pd.DataFrame,
+    frame: pd.DataFrame, tmp_path: Path,
 ) -> None:  # fmt: skip
     service = SageMakerPrediction(aws, registry, patience=60, every=0.03)
     league = "policies"
@@ -91,8 +127,14 @@ def test_prediction(
     ]
     for call in calls:
         call()
+    newer = aws.settings.model_copy(update={"image": f"{aws.settings.image}-2"})
+    SageMakerPrediction(Aws(newer), registry, patience=60, every=0.03).renew(league)
+    night = Night(begin=NOW, end=NOW + timedelta(hours=5), least=2, most=4)
+    service.plan_nights(league, [night])
+    service.plan_nights(league, [night.model_copy(update={"begin": NOW + timedelta(hours=1)})])
     emulator.fault("damaged_model", "-m-1-")
     with pytest.raises(ServiceError, match=r"model\.onnx"):
         service.deploy(league, pack(league, 1), {2: 90, 1: 10})
     service.remove(league)
+    import_captured(aws, league, Record(f"sqlite:///{tmp_path / 'record.db'}"), {}, tmp_path / "captured.json")
     assert seen(emulator) == documented("Prediction")

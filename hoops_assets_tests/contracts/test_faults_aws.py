@@ -24,7 +24,6 @@ from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.services.registry.sagemaker import SageMakerMirror, SageMakerRegistry
 from hoops_assets.services.training.contract import JobState, TrainedModel, artefact_folder, train
-from hoops_assets.services.training.local import LocalTraining
 from hoops_assets.services.training.sagemaker import SageMakerTraining
 from hoops_assets_tests.contracts.conftest import Pack
 from hoops_assets_tests.workloads.frames import job
@@ -229,27 +228,22 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def trained(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    return train(LocalTraining(tmp_path_factory.mktemp("trained")), job(frame), frame)
-
-
 @pytest.fixture
 def make(
-    aws_emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, trained: TrainedModel, registry: LocalRegistry, pack: Pack,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    aws_emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, trained: dict[str, TrainedModel], registry: LocalRegistry,
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Make]:  # fmt: skip
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     usual = (
         "import os, shutil;"
-        f"shutil.copytree({str(artefact_folder(trained.artefacts))!r}, os.environ['SAGEMAKER_BASE_DIR'] + '/model',"
+        f"shutil.copytree({str(artefact_folder(trained['elo'].artefacts))!r}, os.environ['SAGEMAKER_BASE_DIR'] + '/model',"
         " dirs_exist_ok=True)"
     )
 
     def world(name: str, act: Act) -> World:
         aws_emulator.reset()
         aws.s3.create_bucket(Bucket=aws.settings.bucket)
-        made = World(aws_emulator, aws, tmp_path / name, frame, trained, registry, pack)
+        made = World(aws_emulator, aws, tmp_path / name, frame, trained["elo"], registry, pack)
         if act not in SERVING:
             made.image(usual)
         return made

@@ -305,6 +305,8 @@ def test_nights_are_scheduled_actions_of_every_variant_and_a_plan_replaces_the_o
     service.plan_nights(league, [])
     assert planned() == []
     service.plan_nights(league, [NIGHT])
+    service.deploy(league, pack(league, 3), {1: 90, 3: 10})
+    assert [row[1:] for row in planned() if row[0] == "3"] == [row[1:] for row in planned() if row[0] == "1"]
     service.remove(league)
     assert planned() == []
 

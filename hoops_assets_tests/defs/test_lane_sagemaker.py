@@ -1,9 +1,12 @@
-"""The lane with its steps on SageMaker, one, several and all of them, and back."""
+"""The lane with its steps on SageMaker, one, several and all of them, and back; the four questions have the same answers."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -14,9 +17,12 @@ from hoops_assets.clouds.aws import Aws
 from hoops_assets.definitions import build_defs
 from hoops_assets.defs.training.assets import CANDIDATES
 from hoops_assets.emulators.aws import AwsEmulator
+from hoops_assets.services.lineage.best import ask_best
+from hoops_assets.services.lineage.questions import Places, as_json, ask_code, ask_data, ask_served
 from hoops_assets.services.pipelines.contract import run as run_pipeline
 from hoops_assets.services.pipelines.steps import training_steps
 from hoops_assets.services.prediction.bundle import pack
+from hoops_assets.services.prediction.captured import import_captured, places_of
 from hoops_assets.services.prediction.contract import Game
 from hoops_assets.services.prediction.sagemaker import SageMakerPrediction
 from hoops_assets.services.providers import open_prediction
@@ -26,8 +32,6 @@ from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets_tests.defs.test_lane import BY_DAY, Launch
 from hoops_assets_tests.launch import small_league as small
-
-pytestmark = pytest.mark.slow
 
 STEPS = ("training", "registry", "prediction")
 TRAINED = (*CANDIDATES, *(f"{learner}_evaluation" for learner in CANDIDATES), "challenger")
@@ -63,11 +67,44 @@ def features(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lane.settings.home
 
 
+@dataclass(frozen=True)
+class Here:
+    """The lane on this machine, and what it forecasts."""
+
+    lane: Launch
+    forecasts: pd.DataFrame
+
+
 @pytest.fixture(scope="module")
-def local(features: Path, aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the lane forecasts on this machine."""
-    home = shutil.copytree(features, tmp_path_factory.mktemp("local") / "home")
-    return forecast(launch(home, aws))
+def here(features: Path, aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Here:
+    lane = launch(shutil.copytree(features, tmp_path_factory.mktemp("local") / "home"), aws)
+    return Here(lane, forecast(lane))
+
+
+@pytest.fixture
+def local(here: Here) -> pd.DataFrame:
+    return here.forecasts
+
+
+def places(lane: Launch) -> Places:
+    return Places(lane.settings.home, lane.settings.tables_root, lane.settings.record)
+
+
+def told(answer: Any) -> dict[str, Any]:
+    """An answer without what two runs of the same thing differ in: when, by whom, and the provider's name of the job."""
+    own = {"created_at", "created_by", "training_job"}
+    return {name: value for name, value in as_json(answer).items() if name not in own}
+
+
+def asked_of_both(lane: Launch, here: Here, version: int) -> None:
+    """Three of the four questions; versions have the same numbers, because they were registered in the same order."""
+    games = f"day={here.forecasts['day'].iloc[0]}"
+    for ask in (
+        lambda one: ask_data(places(one), f"{small.NAME}/{version}", games),
+        lambda one: ask_best(places(one), small.NAME),
+        lambda one: ask_code(places(one), f"{small.NAME}/{version}"),
+    ):
+        assert told(ask(lane)) == told(ask(here.lane))
 
 
 @pytest.fixture
@@ -82,8 +119,9 @@ def check(found: pd.DataFrame, expected: pd.DataFrame, tolerance: float) -> None
     np.testing.assert_allclose(found["home_win_probability"], expected["home_win_probability"], rtol=0, atol=tolerance)
 
 
+@pytest.mark.timeout(600)
 def test_all_steps_run_on_sagemaker_and_back_again(
-    home: Path, local: pd.DataFrame, aws: Aws, aws_emulator: AwsEmulator
+    home: Path, here: Here, local: pd.DataFrame, aws: Aws, aws_emulator: AwsEmulator
 ) -> None:
     lane = launch(home, aws, *STEPS)
     # A container answers to seven decimals.
@@ -111,6 +149,15 @@ def test_all_steps_run_on_sagemaker_and_back_again(
     (answer,) = service.invoke(small.NAME, [Game(home=coming.home, away=coming.away, day=coming.day)])
     stored = forecasts.xs((coming.game_id, challenger.version))["home_win_probability"]
     assert answer.home_win_probability == pytest.approx(stored, abs=1e-6)
+
+    asked_of_both(lane, here, challenger.version)
+    record, known = Record(lane.settings.record), places_of(lane.table("fixtures"))
+    assert import_captured(aws, small.NAME, record, known, home / "captured.json")
+    today = datetime.now(UTC).astimezone(lane.league.zone).date()
+    (served,) = ask_served(places(lane), "hoops", today, game=coming.game_id).answers
+    expected = local.xs((coming.game_id, served.version))
+    assert (served.version, served.home, served.away) == (challenger.version, expected["home"], expected["away"])
+    assert served.home_win_probability == pytest.approx(expected["home_win_probability"], abs=1e-6)
     service.remove(small.NAME)
     assert aws_emulator.running() == []
 
@@ -120,11 +167,14 @@ def test_all_steps_run_on_sagemaker_and_back_again(
     check(back.table("predictions").set_index(["game_id", "version"]).sort_index(), local, 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, local: pd.DataFrame, aws: Aws) -> None:
     check(forecast(launch(home, aws, step)), local, 1e-6 if step == "prediction" else 1e-9)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_pipeline_on_sagemaker_makes_the_same_assets(
     home: Path, local: pd.DataFrame, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,12 @@ def test_a_canary_that_the_verdict_is_against_goes_back_under_the_same_tag(platf
     assert len(platform.instance.get_runs(dg.RunsFilter(tags=tags))) == 4
 
 
+def test_no_asset_but_the_live_endpoint_starts_by_a_condition(platform: Platform) -> None:
+    """Its condition is evaluated above, red and green; whoever adds another tests it as well."""
+    graph = platform.location.resolve_asset_graph()
+    assert {one for one in graph.get_all_asset_keys() if graph.get(one).automation_condition} == {key("live_endpoint")}
+
+
 # -- the sensor -------------------------------------------------------------------------------------------------------
 
 

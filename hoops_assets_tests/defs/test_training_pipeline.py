@@ -22,8 +22,8 @@ def test_a_pipeline_has_the_assets_parents_checks_and_tags_of_single_steps(provi
         checks = {key: sorted(check.name for check in graph.get_check_keys_for_assets({key})) for key in keys}
         return {
             key.path[-1]: (
-                sorted(parent.path[-1] for parent in graph.get(key).parent_keys), checks[key], graph.get(key).tags.get("hoops/step"),
-                graph.get(key).group_name, graph.get(key).owners,
+                sorted(parent.path[-1] for parent in graph.get(key).parent_keys),
+                checks[key], graph.get(key).tags.get("hoops/step"), graph.get(key).group_name, graph.get(key).owners,
             )
             for key in keys
         }  # fmt: skip

@@ -324,3 +324,32 @@ def test_a_person_may_wait_all_the_same_and_the_sensor_then_has_nothing_to_do(wa
     with lanes.instance as instance:
         own = Watched(watched.home, watched.settings, instance)
         assert "no submitted job" in str(own.tick().skip_message)
+
+
+def test_the_built_in_learner_is_there_where_it_is_asked_for_and_nowhere_else(aws: Aws, tmp_path: Path) -> None:
+    home = Home(small.make_home(tmp_path / "home"))
+    asked = aws.settings.model_copy(update={"xgboost": True})
+
+    def assets(**changes: Any) -> set[str]:
+        settings = small.settings(home.path, NOW.isoformat()).model_copy(update=changes)
+        graph = build_defs(settings, leagues=[home.league]).resolve_asset_graph()
+        return {found.path[-1] for found in graph.get_all_asset_keys() if "xgboost" in found.path[-1]}
+
+    assert assets(aws=asked) == assets(training="sagemaker", aws=aws.settings) == set()
+    assert assets(training="sagemaker", aws=asked) == {"xgboost"}
+    watched = {"xgboost", "xgboost_submission", "xgboost_job"}
+    assert assets(training="sagemaker", aws=asked, training_wait=False) == watched
+
+
+@pytest.mark.slow
+def test_the_built_in_learner_is_watched_and_registered_too(
+    aws: Aws, emulator: AwsEmulator, quick: None, tmp_path: Path
+) -> None:
+    pytest.importorskip("xgboost")
+    lane = Watched.at(tmp_path / "home", "sagemaker", Aws(aws.settings.model_copy(update={"xgboost": True})))
+    lane.submit("xgboost")
+    request = lane.until_it_asks()
+    assert request.asset_selection == [key("xgboost")]
+    lane.obey(request)
+    (version,) = lane.home.registry.list(LEAGUE)
+    assert version.learner == "xgboost"

@@ -74,8 +74,9 @@ def wait(home: Home, until: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """Elo serves; 300 games have been played since it was trained, and the residuals have just turned red."""
+    """Elo serves and nothing challenges it; 300 games later the residuals have just turned red."""
     home = Home(make_models(tmp_path / "home"))
+    home.registry.name_challenger(LEAGUE, ELO, {})
     assert home.enter(ELO).endpoint
     play_on(home, 900)
     assert alarms.turn(home.record, Alarm(LEAGUE, "drift/residuals", "red", "for a test"))
@@ -92,6 +93,7 @@ def test_a_red_alarm_leads_to_a_training_and_a_canary_with_nobodys_hand(home: Ho
         wait(home, lambda: serving(home.record, LEAGUE).canary is not None)
         challenger = home.registry.challenger(LEAGUE)
         assert challenger
+        assert challenger.version > ELO
         assert deployments.current(home.record, LEAGUE) == {ELO: 90, challenger.version: 10}
         assert len(runs(instance)) == 1, "one training for the edge"
         wait(home, lambda: all(run.is_success for run in instance.get_runs(dg.RunsFilter(tags={story.TAG: told}))))

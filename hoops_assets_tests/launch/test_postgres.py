@@ -6,7 +6,6 @@ What cut connections cost stands in chaos/test_connections.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,22 +15,15 @@ import dagster as dg
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from hoops_assets.launch.lanes import BackfillReport, Lanes
 from hoops_assets.launch.tidy import tidy
 from hoops_assets.settings import Settings
 from hoops_assets.store.record import Record
 from hoops_assets_tests.launch import small_league as small
-from hoops_assets_tests.postgres import postgres
+from hoops_assets_tests.postgres import own_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
 
 
 def _for_sqlalchemy(url: str) -> str:
@@ -39,14 +31,9 @@ def _for_sqlalchemy(url: str) -> str:
 
 
 @pytest.fixture
-def url(server: str, request: pytest.FixtureRequest) -> str:
+def url(postgres_server: str) -> str:
     """A database of the test's own."""
-    name = f"t{abs(hash(request.node.name))}"
-    engine = sa.create_engine(_for_sqlalchemy(server), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return server.rpartition("/")[0] + f"/{name}"
+    return own_database(postgres_server)
 
 
 def _settings(home: Path, url: str | None) -> Settings:
@@ -87,38 +74,11 @@ def test_a_backfill_on_postgresql_makes_the_tables_that_it_makes_on_sqlite(tmp_p
     assert set(instance.get_materialized_partitions(dg.AssetKey([small.NAME, "results"]))) == days
     assert [span.state for span in _backfill(settings).spans] == ["done", "done"]
     assert {entry.status for entry in Record(url).ledger()} == {"succeeded"}
+    with sa.create_engine(_for_sqlalchemy(url)).connect() as connection:
+        planned = connection.exec_driver_sql("SELECT count(*), count(partition) FROM asset_check_executions").one()
+    assert planned[0] > 0 and planned[1] == 0
     _backfill(_settings(on_laptop, None))
     _same_tables(on_server, on_laptop)
     _backfill(settings, force=True)
     assert tidy(settings, [small.NAME], timedelta(0)).runs > 0
     assert set(instance.get_materialized_partitions(dg.AssetKey([small.NAME, "results"]))) == days
-
-
-def test_rows_are_never_changed_or_removed(url: str) -> None:
-    record = Record(url)
-    with record.launch("nba", "training", "elo"):
-        pass
-    engine = sa.create_engine(_for_sqlalchemy(url))
-    for statement in ("DELETE FROM launches", "UPDATE launches SET league = 'x'", "TRUNCATE launches"):
-        with pytest.raises(SQLAlchemyError, match="append-only"), engine.begin() as connection:
-            connection.exec_driver_sql(statement)
-    assert [entry.status for entry in record.ledger()] == ["succeeded"]
-
-
-def test_several_processes_may_create_one_record_at_once(url: str) -> None:
-    failed: list[BaseException] = []
-
-    def launch() -> None:
-        try:
-            with Record(url).launch("nba", "training"):
-                pass
-        except Exception as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=launch) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed
-    assert len(Record(url).ledger()) == 8

@@ -98,6 +98,7 @@ def test_versions_that_a_model_names_can_still_be_read_and_others_need_not(tmp_p
     versions = [store.overwrite("tiny", "results", results(days, points)) for points in (90, 91, 92, 93)]
     files, size = store.vacuum("tiny", "results", AT_ONCE, keep=[versions[1]])
     assert files == 2 and size > 0
+    assert store.vacuum("tiny", "results", AT_ONCE, keep=[versions[1]]) == (0, 0)
     for kept in (versions[1], versions[3]):
         assert set(store.read("tiny", "results", version=kept)["away_score"]) == {90 + versions.index(kept)}
     with pytest.raises(StoreError):

@@ -111,6 +111,22 @@ def test_a_full_disk_is_a_failure_and_what_served_before_serves_on(
     assert service.deploy(LEAGUE, pack(LEAGUE, 2), {1: 90, 2: 10}).traffic == {1: 90, 2: 10}
 
 
+def test_a_registry_that_does_not_answer_fails_the_batch_and_asking_again_runs_it(
+    service: LocalPrediction, frame: pd.DataFrame, models: dict[int, ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> Path:
+        raise ServiceError("timed_out", "the registry does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalRegistry, "artefacts", silent)
+        job = service.submit(models[1], frame.head(3))
+        assert service.poll(job) is BatchState.FAILED
+        with pytest.raises(ServiceError, match="does not answer"):
+            service.results(job)
+    assert service.submit(models[1], frame.head(3)) == job
+    assert service.poll(job) is BatchState.SUCCEEDED and len(service.results(job)) == 3
+
+
 def test_removing_an_endpoint_leaves_nothing_of_it(service: LocalPrediction, pack: Pack, tmp_path: Path) -> None:
     service.deploy(LEAGUE, pack(LEAGUE, 1), {1: 100})
     service.remove(LEAGUE)

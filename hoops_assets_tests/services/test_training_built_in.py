@@ -20,7 +20,9 @@ from hoops_assets.services.training.contract import TrainingJob, artefact_folder
 from hoops_assets.services.training.local import LocalTraining
 from hoops_assets.services.training.sagemaker import SageMakerTraining
 from hoops_assets.workloads import boosted_trees, export
-from hoops_assets_tests.workloads.frames import job
+from hoops_assets_tests.launch import small_league as small
+from hoops_assets_tests.services.trials import ELO, LEAGUE, Home, make_models
+from hoops_assets_tests.workloads.frames import job, training_frame
 
 xgboost = pytest.importorskip("xgboost", reason="the extra emulators is not installed")
 
@@ -177,3 +179,21 @@ def test_metrics_of_a_built_in_algorithm_are_its_own(aws: Aws, emulator: AwsEmul
     }))  # fmt: skip
     with pytest.raises(aws.sagemaker.exceptions.ClientError, match="can't override the metric definitions"):
         aws.sagemaker.create_training_job(**request)
+
+
+@pytest.mark.slow
+def test_its_version_is_compared_with_the_champion_on_held_out_games_that_neither_was_fitted_on(
+    service: SageMakerTraining, tmp_path: Path
+) -> None:
+    """Nobody here can fit it again for a walk-forward."""
+    with small.without_flushing():
+        home = Home(make_models(tmp_path / "home"))
+        assert home.enter(ELO).endpoint
+        reference = home.registry.manifest(LEAGUE, ELO).training_set
+        frame = training_frame()
+        job_of = asked(frame).model_copy(update={"league": LEAGUE, "training_set": reference})
+        version = home.registry.register(train(service, job_of, frame, every=0.02))
+        entered = home.enter(version.version)
+    (compared,) = [one for one in entered.gate.findings if "compared" in str(one)]
+    assert "xgboost loses" in str(compared)
+    assert "on 120 held-out games" in str(compared)

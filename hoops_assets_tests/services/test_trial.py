@@ -332,6 +332,26 @@ def test_a_forecaster_that_is_not_calibrated_is_kept_out(home: Home) -> None:
     assert "calibrated" in [one.name for one in gate.findings if not one.passed]
 
 
+@pytest.mark.parametrize(("champions", "passes"), [(0.95, True), (0.6, False)])
+def test_when_nobody_is_calibrated_the_better_one_is_let_through(
+    home: Home, champions: float, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hoops_assets.services.prediction.gate import Inspection
+    from hoops_assets.services.prediction.local import LocalPrediction
+
+    monkeypatch.setattr(LocalPrediction, "batch", lambda self, version, rows: np.full(len(rows), champions))
+    rng = np.random.default_rng(0)
+    moved = pd.DataFrame({"probability": np.full(400, 0.8), "home_win": rng.random(400) < 0.5})
+    inspection = Inspection(
+        home.registry.get(LEAGUE, LOGISTIC), home.registry.get(LEAGUE, ELO), registry=home.registry, store=home.store,
+        prediction=home.prediction, data_checks={"results": True},
+    )  # fmt: skip
+    inspection.__dict__["_held_out"] = moved
+    (found,) = [one for one in inspection.gate().findings if one.name == "calibrated"]
+    assert found.passed == passes
+    assert "the champion's" in found.found
+
+
 def test_an_endpoint_that_answers_wrongly_by_the_new_version_keeps_it_from_customers(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Size:
-    """Of the Dagster instance of a home: bytes of its SQLite files, and rows in them by table."""
+    """Of the Dagster instance of a home: bytes of its SQLite databases, and rows in them by table."""
 
     bytes: int
     rows: dict[str, int]
@@ -32,13 +32,14 @@ def size_of(home: Path) -> Size:
     for path in sorted((home / "dagster").rglob("*.db")):
         try:
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as opened:
+                pages, each = (opened.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+                total += pages * each
                 names = [name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
                 for name in names:
                     found = opened.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
                     rows[name] = rows.get(name, 0) + found
         except sqlite3.OperationalError:
             continue  # deleted while we looked
-        total += sum(one.stat().st_size for one in path.parent.glob(f"{path.name}*"))
     return Size(total, rows)
 
 

@@ -28,7 +28,7 @@ ROLES = {
     "webserver": "dagster_webserver",
     "daemon": "dagster._daemon",
     "prediction server": "hoops_assets.workloads.serve",
-    "code server": "code-server",
+    "code server": "code-server start",
 }
 """What a process is, by a part of its command."""
 

@@ -41,6 +41,9 @@ UNSTARTED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
 MAX_QUEUED_A_LEAGUE = 3
 """A range of late days, one of the days around today, and the daily run."""
 
+MOST_A_TICK = 2
+"""Runs that a sensor asks for at once: over the days around today, and over late ones."""
+
 MAX_MIB = 900.0
 """Of a process that takes posts in; an idle one that has loaded the platform has 250."""
 
@@ -152,6 +155,9 @@ def judge_queue(instance: dg.DagsterInstance, watched: Watched, late: dict[str, 
     records = [one for one in instance.get_run_records() if one.dagster_run.tags.get(GAME_DAYS_TAG)]
     assert {one.dagster_run.status for one in records} == {dg.DagsterRunStatus.SUCCESS}
     assert max(watched.deepest.values()) <= MAX_QUEUED_A_LEAGUE, watched
+    for sensor in instance.all_instigator_state():
+        ticks = instance.get_ticks(sensor.instigator_origin_id, sensor.selector_id)
+        assert max((len(tick.run_ids) for tick in ticks), default=0) <= MOST_A_TICK, sensor.name
     of_late_days = [one for one in records if LATE_TAG in one.dagster_run.tags]
     ranges = sum(-(-len(days) // LATE_AT_ONCE) for days in late.values())
     assert ranges <= len(of_late_days) <= ranges + 2 * len(LEAGUES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
 
 import hoops_assets
 from hoops_assets.errors import SettingsError, StoreError
 from hoops_assets.store import atomic, faults
 from hoops_assets.store.record import Record
+from hoops_assets_tests.postgres import own_database
 from hoops_assets_tests.workloads.kills import die_at
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
-    return Record(tmp_path / "home" / "record.db")
+def record(record_url: str) -> Record:
+    return Record(record_url)
 
 
 def test_a_launch_is_one_entry_with_what_it_became(record: Record) -> None:
@@ -64,12 +66,18 @@ def test_a_launch_without_its_end_is_unfinished(record: Record) -> None:
         assert (entry.status, entry.seconds) == ("unfinished", None)
 
 
+def record_in(folder: Path) -> Record:
+    """The record that a folder names, for processes that are told nothing but the folder."""
+    named = folder / "url"
+    return Record(named.read_text() if named.exists() else folder / "record.db")
+
+
 def launch_in(folder: Path) -> None:
-    with Record(folder / "record.db").launch("nba", "training"):
+    with record_in(folder).launch("nba", "training"):
         pass
 
 
-def test_a_kill_leaves_whole_rows_only(tmp_path: Path) -> None:
+def test_a_kill_leaves_whole_rows_only(tmp_path: Path, record_url: str, request: pytest.FixtureRequest) -> None:
     rows = {
         "record.before_commit": 0,
         "record.after_commit": 1,
@@ -79,10 +87,12 @@ def test_a_kill_leaves_whole_rows_only(tmp_path: Path) -> None:
     folders = {point: tmp_path / point for point in rows}
     for folder in folders.values():
         folder.mkdir()
+        if record_url.startswith("postgresql"):
+            (folder / "url").write_text(own_database(request.getfixturevalue("postgres_server")))
     died = die_at("hoops_assets_tests.store.test_record:launch_in", folders)
     assert died == dict.fromkeys(rows, signal.SIGKILL)
     for point, folder in folders.items():
-        record = Record(folder / "record.db")
+        record = record_in(folder)
         assert len(record.rows("launches")) == rows[point], point
         assert [entry.status for entry in record.ledger()] == {0: [], 1: ["unfinished"], 2: ["succeeded"]}[rows[point]]
         launch_in(folder)
@@ -103,13 +113,26 @@ START = {
 }
 
 
-@pytest.mark.parametrize("statement", ["UPDATE launches SET what = 'nothing'", "DELETE FROM launches", REPLACE])
-def test_rows_are_never_changed_removed_or_replaced(record: Record, tmp_path: Path, statement: str) -> None:
+ON_EITHER = ["UPDATE launches SET what = 'nothing'", "DELETE FROM launches"]
+STATEMENTS = {
+    "sqlite": [*ON_EITHER, REPLACE],
+    "postgresql": [
+        *ON_EITHER,
+        "TRUNCATE launches",
+        f"{REPLACE.replace(' OR REPLACE', '')} ON CONFLICT (id) DO UPDATE SET what = 'nothing'",
+    ],
+}
+
+
+def test_rows_are_never_changed_removed_or_replaced(record: Record) -> None:
     with record.launch("nba", "training"):
         pass
     before = record.rows("launches")
-    with sqlite3.connect(tmp_path / "home" / "record.db") as other, pytest.raises(sqlite3.Error, match="append-only"):
-        other.execute(statement)
+    engine = sa.create_engine(record.url)
+    for statement in STATEMENTS[engine.dialect.name]:
+        with pytest.raises(DatabaseError, match="append-only"), engine.begin() as other:
+            other.exec_driver_sql(statement)
+    engine.dispose()
     assert record.rows("launches") == before
 
 
@@ -127,14 +150,14 @@ def test_the_ledger_is_cut_by_time_and_league(record: Record) -> None:
         record.ledger(datetime(2026, 1, 1))
 
 
-def test_threads_and_processes_append_to_one_new_record_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "record.db"
+def test_threads_and_processes_append_to_one_new_record_at_once(tmp_path: Path, record_url: str) -> None:
+    (tmp_path / "url").write_text(record_url)
     program = (
         "import sys; from pathlib import Path; from hoops_assets_tests.store.test_record import launch_in\n"
         "for _ in range(10): launch_in(Path(sys.argv[1]))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(2)]
-    shared = Record(path)
+    shared = Record(record_url)
 
     def launches() -> None:
         for _ in range(5):
@@ -154,7 +177,7 @@ def test_threads_and_processes_append_to_one_new_record_at_once(tmp_path: Path) 
 
 
 def test_rows_of_one_call_are_appended_together_or_not_at_all(record: Record) -> None:
-    with pytest.raises(StoreError, match="NOT NULL"):
+    with pytest.raises(StoreError, match=r"(?i)not.null"):
         record.append_many("launches", [START, {**START, "what": None}])
     assert record.rows("launches") == []
 
@@ -162,7 +185,7 @@ def test_rows_of_one_call_are_appended_together_or_not_at_all(record: Record) ->
 def test_a_record_that_cannot_be_written_stops_the_launch_with_its_address(tmp_path: Path) -> None:
     (tmp_path / "record.db").write_text("a text file that is long enough to be read as a page" * 50)
     ran = False
-    refused = pytest.raises(StoreError, match=r"record\.db cannot be used: .*not a database")
+    refused = pytest.raises(StoreError, match=r"record\.db is damaged: .*not a database")
     with refused, Record(tmp_path / "record.db").launch("nba", "training"):
         ran = True
     assert not ran

@@ -97,12 +97,13 @@ def _model_performance(lane: Lane) -> dg.AssetsDefinition:
         settled = perf.forecasts(tables.store, record.open(), league, games)
         told = perf.answers(record.open(), league, games)
         scores = perf.performance(pd.concat([one for one in (settled, told.settled) if len(one)] or [settled]))
+        own = settled.loc[settled["forecaster"] != perf.LEAGUE, "kind"].value_counts()
         whole = pd.DataFrame(perf.summary(scores), columns=list(perf.SUMMARY))
         return dg.MaterializeResult(
             value=scores,
             metadata={
-                "forecasts": int((settled["kind"] == "forecast").sum()),
-                "backfilled": int((settled["kind"] == "backfilled").sum()),
+                "forecasts": int(own.get("forecast", 0)),
+                "backfilled": int(own.get("backfilled", 0)),
                 "answers": int(told.counts["answers"].sum()),
                 "scores": as_table(whole) if len(whole) else "no forecast is settled yet",
                 "answers_by_version": as_table(told.counts)

@@ -45,6 +45,9 @@ OWN_KEY = "EMULATOR"
 _ONE = threading.Lock()
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
+_IAM = {"": "s3", "monitoring": "cloudwatch"}
+"""Services that sign by another name than IAM knows."""
+
 _MOTO = ("s3", "sts", "iam", "logs", "cloudwatch", "applicationautoscaling", "kms")
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -65,6 +68,7 @@ class AwsEmulator:
         self.pace, self.grace = pace, grace
         self.faults = Faults()
         self.seen: Counter[str] = Counter()
+        self.acted: Counter[str] = Counter()
         self.images: dict[str, tuple[str, ...]] = {}
         self.containers = Containers()
         self.folder = Path()
@@ -130,6 +134,7 @@ class AwsEmulator:
             part.close()
         self.faults.clear()
         self.seen.clear()
+        self.acted.clear()
         self.images.clear()
         _forget()
         self._setup()
@@ -208,7 +213,7 @@ class AwsEmulator:
         if invoked and environ["REQUEST_METHOD"] == "POST":
             return self._invoke(environ, start_response, invoked[1])
         action = _s3_action(environ) if service in ("s3", "") else target.rpartition(".")[2] or path
-        self.seen[f"{service or 's3'}:{action}"] += 1
+        self.seen[f"{_IAM.get(service, service)}:{action}"] += 1
         try:
             self.faults.refuse(action)
         except Refused as told:
@@ -237,6 +242,9 @@ class AwsEmulator:
     def act(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """What an action answers when SageMaker itself asks for it, as a pipeline does. Raises Refused."""
         self._check(action, request)
+        self.acted[f"sagemaker:{action}"] += 1
+        self.acted["sagemaker:AddTags"] += bool(request.get("Tags"))
+        self.acted["iam:PassRole"] += "RoleArn" in request
         return self._actions[action](request)
 
     def _check(self, action: str, request: dict[str, Any]) -> None:

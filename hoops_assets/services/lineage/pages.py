@@ -67,8 +67,8 @@ def data_page(answer: DataAnswer) -> AnswerPage:
         Text(f"Question: was \u201c{answer.filter}\u201d in the training set of {answer.model}?", "soft"),
         Text(told if answer.games else f"{answer.answer}.", verdict),  # type: ignore[arg-type]
         *_notes(answer.notes),
-        *_table("The games", rows, ("game", "split", "")),
         *_facts("The training set", answer.training_set),
+        *_table("The games", rows, ("game", "split", "meaning")),
     ]
     return AnswerPage(league, f"data-{number}", f"Was it in the training set of {answer.model}?", parts)
 
@@ -89,7 +89,12 @@ def best_page(answer: BestAnswer) -> AnswerPage:
         names, [one.difference for one in drawn], [one.low for one in drawn], [one.high for one in drawn],
         f"{answer.score} more than the best (less is better)", f"{100 * answer.level:.0f} % intervals, paired game by game",
     )  # fmt: skip
+    first, near = answer.ranking[0], sum(one.verdict == "cannot be told apart" for one in answer.ranking)
+    known = "and is better than all others" if not near else f"but {near} other settings cannot be told apart from it"
     parts = [
+        Text(
+            f"{first.learner} with {_parameters(first.parameters)} (version {first.version}) did best, {known}.", "good"
+        ),
         Text(f"{answer.league}: every setting on the same {over}.", "soft"),
         *_notes(answer.notes),
         Picture(picture, "Difference of every setting from the best, with its interval"),
@@ -122,7 +127,8 @@ def code_page(answer: CodeAnswer) -> AnswerPage:
 def served_page(answer: ServedAnswer, league: str | None = None) -> AnswerPage:
     """Which version answered a customer on a day?"""
     told = ", ".join(f"{version} ({count})" for version, count in answer.versions.items())
-    said = f"{answer.customer} got {len(answer.answers)} answers on {answer.day}, by version: {told}."
+    count = len(answer.answers)
+    said = f"{answer.customer} got {count} {'answer' if count == 1 else 'answers'} on {answer.day}, by version: {told}."
     rows = [
         (f"{one.at:%H:%M:%S %Z}", one.league, one.game_id, one.version, one.home_win_probability, one.degraded,
          _split(one.traffic))
@@ -161,8 +167,6 @@ def decide_page(advice: Advice, trial: Trial | None = None) -> AnswerPage:
     parts: list[Part] = [
         Text(f"{serve} should serve: {advice.reason}", "good" if advice.serve is not None else "warn"),
     ]
-    if advice.more_games is not None:
-        parts.append(Text(f"It cannot be told yet; about {advice.more_games:,} more games settle it."))
     if trial is not None and trial.verdict.games:
         seen = trial.pairs.head(trial.verdict.games)
         sequence = confidence_sequence(seen["gain"], looks(seen), DEFAULT)

@@ -105,16 +105,17 @@ class SageMakerMonitoring:
 
     def cancel(self, name: str) -> None:
         """See the contract."""
-        if _state(self._describe(name)).finished:
-            return
-        try:
-            with asked(f"stopping drift job {name}"):
-                self._aws.sagemaker.stop_processing_job(ProcessingJobName=name)
-        except ServiceError as error:
-            if error.kind not in ("invalid", "conflict"):  # it ended, or is being stopped, since we looked
-                raise
-        deadline = time.monotonic() + _STOPPED_WITHIN
-        while not self.poll(name).finished:
+        deadline, told_to_stop = time.monotonic() + _STOPPED_WITHIN, False
+        while not _state(self._describe(name)).finished:
+            try:
+                if not told_to_stop:
+                    with asked(f"stopping drift job {name}"):
+                        self._aws.sagemaker.stop_processing_job(ProcessingJobName=name)
+                told_to_stop = True
+            except ServiceError as error:
+                # It ended, or is being stopped, since we looked; or it is not yet visible to that call.
+                if error.kind not in ("invalid", "conflict", "not_found"):
+                    raise
             if time.monotonic() > deadline:
                 raise ServiceError("timed_out", f"drift job {name} does not stop within {_STOPPED_WITHIN:g} s")
             time.sleep(self._every)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hoops_assets.workloads.judgement import Judgement
 
 _PIPELINE, _PROGRESS = "pipeline.json", "progress.json"
+KEPT = 5
 _LOST = "the process that ran it has ended; start it again, what is done is reused"
 
 
@@ -66,7 +67,7 @@ class LocalPipelines:
     """See the contract.
 
     Args:
-        root: of the pipelines' folders.
+        root: of the pipelines' folders, of which the latest KEPT of each league are kept.
         training: who trains, each job in a process of its own: several run at once, and a stop ends them.
         every: seconds between looks at training jobs.
     """
@@ -88,6 +89,7 @@ class LocalPipelines:
             if noted is not None and noted.progress.state in (JobState.RUNNING, JobState.SUCCEEDED):
                 return pipeline.name
             shutil.rmtree(folder, ignore_errors=True)
+            self._prune(pipeline.name)
             folder.mkdir(parents=True)
             atomic.write_text(folder / _PIPELINE, pipeline.model_dump_json())
             for job in pipeline.jobs:
@@ -138,6 +140,14 @@ class LocalPipelines:
         if run is None:
             raise ServiceError("conflict", f"pipeline {name} runs in process {noted.owner.pid}; end that run")
         run.stop()
+
+    def _prune(self, name: str) -> None:
+        """Forgets the oldest finished pipelines of the league, so that KEPT are left beside a new one."""
+        own = sorted(self.root.glob(f"{name[:-16]}????????????????"), key=lambda one: one.stat().st_mtime)
+        for old in own[:-KEPT]:
+            noted = _read(old)
+            if noted is None or noted.progress.state.finished:
+                shutil.rmtree(old, ignore_errors=True)
 
     def _noted(self, name: str) -> _Noted:
         noted = _read(self.root / name)

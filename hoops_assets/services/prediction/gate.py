@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hoops_assets.basketball.estimators import LEARNERS
 from hoops_assets.errors import HoopsError
 from hoops_assets.judging.comparison import paired_difference
 from hoops_assets.judging.scoring import brier_scores, calibration_error, calibration_error_by_luck
@@ -183,11 +184,14 @@ class Inspection:
             )
         if self._gains is None:
             return True, f"the champion is a {candidate.learner} with the same parameters: only newer games differ"
+        if self._walked.empty:
+            return False, f"no game is left that neither {candidate.learner} nor {champion.learner} was fitted on"
         found = paired_difference(-self._gains, np.zeros(len(self._gains)), self._walked["day"])
         low, high = (found.low, found.high) if found.low is not None else (-rule.bound, rule.bound)
         return found.mean <= rule.margin, (
             f"{candidate.learner} loses {found.mean:+.4f} [{low:+.4f}, {high:+.4f}] in Brier score against the champion's"
-            f" {champion.learner} on {found.n} walk-forward games (limit {rule.margin:+.4f})"
+            f" {champion.learner} on {found.n} {'walk-forward' if self._fittable else 'held-out'} games"
+            f" (limit {rule.margin:+.4f})"
         )
 
     @cached_property
@@ -201,12 +205,29 @@ class Inspection:
         assert self._champion is not None
         reference = self._registry.manifest(self._candidate.league, self._candidate.version).training_set
         frame = self._store.read(self._candidate.league, "training_set", version=reference.table_version)
+        if not self._fittable:
+            return self._asked(frame)
         forecasts = {
             role: evaluate_training_set(frame, version.learner, version.parameters, last=SEASONS).set_index("game_id")
             for role, version in (("candidate", self._candidate), ("champion", self._champion))
         }
         first = forecasts["candidate"]
         return first[["day", "home_win"]].assign(**{role: one["probability"] for role, one in forecasts.items()})
+
+    @property
+    def _fittable(self) -> bool:
+        """Whether this code has both learners; a provider's own it has not."""
+        return self._champion is None or {self._candidate.learner, self._champion.learner} <= LEARNERS.keys()
+
+    def _asked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """As `_walked`, but what both versions themselves answer to held-out games that neither was fitted on."""
+        assert self._champion is not None
+        versions = {"candidate": self._candidate, "champion": self._champion}
+        known = max(version.trained_through for version in versions.values())
+        rows = self._held_out.merge(frame[["game_id", "day"]], on="game_id")
+        rows = rows.loc[rows["day"] > known, :]
+        answers = {role: self._prediction.batch(version, rows) for role, version in versions.items()}
+        return rows[["day", "home_win"]].assign(**answers)
 
     @cached_property
     def _gains(self) -> Any:

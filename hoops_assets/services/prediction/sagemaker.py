@@ -479,6 +479,17 @@ class SageMakerPrediction:
             },
         )  # fmt: skip
 
+    def _plan_alike(self, endpoint: str, other: int, version: int) -> None:
+        """Gives a variant the scheduled actions of another."""
+        scaling = self._aws.client("application-autoscaling")
+        pages = scaling.get_paginator("describe_scheduled_actions").paginate(**_target(endpoint, other))
+        for one in [one for page in pages for one in page["ScheduledActions"]]:
+            name = one["ScheduledActionName"].replace(f"{_stem(endpoint)}-{other}-", f"{_stem(endpoint)}-{version}-")
+            scaling.put_scheduled_action(
+                **_target(endpoint, version), ScheduledActionName=name, Schedule=one["Schedule"], Timezone="UTC",
+                ScalableTargetAction=one["ScalableTargetAction"],
+            )  # fmt: skip
+
     def _scale_alike(self, endpoint: str, others: Iterable[int], version: int) -> None:
         """Lets a new variant scale between the numbers that the others scale between."""
         targets = [_target(endpoint, one)["ResourceId"] for one in others]
@@ -490,6 +501,7 @@ class SageMakerPrediction:
             )["ScalableTargets"]
             if known:
                 self._scale(endpoint, version, known[0]["MinCapacity"], known[0]["MaxCapacity"])
+                self._plan_alike(endpoint, next(iter(others)), version)
 
     def _bounds(self, endpoint: str, versions: Iterable[int]) -> tuple[int, int] | None:
         """Between which numbers the variants scale; None if they do not."""

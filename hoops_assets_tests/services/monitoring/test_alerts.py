@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,8 @@ GREEN = Alarm("nba", "drift/residuals", "green", "a newly trained model serves")
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
-    return Record(tmp_path / "record.db")
+def record(record_url: str) -> Record:
+    return Record(record_url)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,79 @@ def test_metrics_count_by_version_and_status(home: Path) -> None:
     assert "hoops_log_depth_bytes" in text
 
 
+# -- questions that come together ------------------------------------------------------------------------------------
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every call of a model."""
+    rows: list[int] = []
+    inner = OnnxModel.of_rows
+
+    def of_rows(self: OnnxModel, table: np.ndarray) -> Callable[[list[int]], list[float]]:
+        ask_model = inner(self, table)
+        return lambda indices: rows.append(len(indices)) or ask_model(indices)
+
+    monkeypatch.setattr(OnnxModel, "of_rows", of_rows)
+    return rows
+
+
+async def ask_at_once(app: Front, questions: list[Any], **headers: str) -> list[httpx.Response | BaseException]:
+    transport, sent = (
+        httpx.ASGITransport(app),
+        JSON | {name.replace("_", "-"): value for name, value in headers.items()},
+    )
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        asked = [client.post("/predict", content=json.dumps(one), headers=sent) for one in questions]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+
+def test_questions_of_one_turn_are_one_call_and_answered_as_if_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = counted(monkeypatch)
+    app = app_of(home)
+    questions = [question(number) for number in range(14)]
+    alone = [comparable(ask(app, "/predict", one)) for one in questions]
+    assert set(rows) == {1}
+    rows.clear()
+    wrong = {**question(), "home": "nobody"}
+    together = asyncio.run(ask_at_once(app, [*questions[:7], wrong, *questions[7:]]))
+    assert [comparable(one) for one in together[:7] + together[8:]] == alone  # type: ignore[arg-type]
+    assert together[7].status_code == 404  # type: ignore[union-attr]
+    assert sum(rows) == 14 and len(rows) < 14, rows
+
+
+def test_a_call_that_fails_for_many_is_made_for_each(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = OnnxModel.of_rows
+
+    def of_rows(self: OnnxModel, table: np.ndarray) -> Callable[[list[int]], list[float]]:
+        ask_model = inner(self, table)
+        return lambda indices: ask_model(indices) if indices == [1] else fail(self, table)
+
+    monkeypatch.setattr(OnnxModel, "of_rows", of_rows)
+    app = app_of(home)
+    told = asyncio.run(ask_at_once(app, [question(0), question(1), question(2)], x_hoops_variant="1"))
+    degraded = [one.json()["predictions"][0]["degraded"] for one in told]  # type: ignore[union-attr]
+    assert degraded[1] is None and all("RuntimeError" in degraded[place] for place in (0, 2))
+
+
+def test_who_leaves_while_waiting_keeps_nobody_waiting(home: Path) -> None:
+    server = Server(ServerConfig(home))
+    server.endpoints.look()
+    endpoint = server.endpoints.now[LEAGUE]
+
+    async def run() -> list[Any]:
+        asked = [
+            asyncio.ensure_future(server.together.answer(endpoint.variants[0], game)) for game in endpoint.games[:3]
+        ]
+        await asyncio.sleep(0)
+        asked[1].cancel()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, left, last = asyncio.run(run())
+    assert isinstance(left, asyncio.CancelledError) and first[1] == last[1] == ((1, 1, 0),)
+
+
 # -- the draw ---------------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +443,18 @@ def test_with_keys_every_route_but_health_needs_one(tmp_path: Path) -> None:
     for key in wrong:
         assert ask(app, "/predict", question(), authorization=f"Bearer {key}").status_code == 401, key
     assert ask(app, "/predict", question(), authorization="Basic %%%").status_code == 401
+
+
+def test_an_expired_key_is_told_so_on_both_ways(tmp_path: Path) -> None:
+    deploy(tmp_path, {1: 100})
+    file = serving_root(tmp_path) / "keys.json"
+    key, stored = add_key(file, "acme", days=1)
+    assert stored.expires_at is not None
+    past = (stored.expires_at - timedelta(days=2)).isoformat()
+    file.write_text(json.dumps({"keys": [{**stored.model_dump(mode="json"), "expires_at": past}]}))
+    for hot in (True, False):
+        refused = ask(app_of(tmp_path, hot=hot), "/predict", question(), authorization=f"Bearer {key}")
+        assert refused.status_code == 401 and "expired" in refused.json()["message"]
 
 
 def test_beyond_its_rate_a_key_is_told_when_to_come_back(tmp_path: Path) -> None:
