@@ -15,7 +15,7 @@ test: $(SETUP_DEV) lint ## everything that is not marked slow
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(SETUP_DEV) ## chaos, soak, flood and other long suites
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 lint: $(SETUP_DEV)
 	$(BIN)/ruff check .

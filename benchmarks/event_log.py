@@ -73,9 +73,12 @@ def daily(home: Path, runs: int, stock: bool) -> list[dict[str, int]]:
     from hoops_assets.definitions import build_defs, build_lane
     from hoops_assets.defs.ingest.sensors import game_days_job_name, range_tags
     from hoops_assets.launch.instance import prepare_home
+    from hoops_assets.launch.lanes import _CHEAP_EVENTS
     from hoops_assets.settings import Settings
     from hoops_assets.sources.leagues import get_league
 
+    for name in _CHEAP_EVENTS:  # set by a backfill for its own process; the daemon's runs are without
+        os.environ.pop(name, None)
     settings = Settings(home=home, mlflow_tracking_uri="")
     folder = prepare_home(settings)
     if stock:

@@ -7,7 +7,8 @@ folder IN holds
     games.parquet       GAMES_NEEDED and the inputs: played games of the reference seasons and of this one
     forecasts.parquet   game_id, home_win_probability: what was forecast before the game; may be missing
     coming.parquet      day, home, away: fixtures ahead; may be missing
-    arrivals.parquet    day, season, and a share of missing or late things per column, null where unknown; may be missing
+    arrivals.parquet    day, season, and a share of missing or late things per column, null where unknown, also of days after
+                        the last settled one; may be missing
     served.parquet      game_id, name, trained, served: values that should be equal; may be missing
 
 and OUT gets report.json, a DriftReport. The same folder always gives the same report.
@@ -426,7 +427,7 @@ def _skew(served: pd.DataFrame | None) -> Signal:
 def _arrivals(spec: DriftSpec, arrivals: pd.DataFrame | None) -> list[Signal]:
     if arrivals is None:
         return []
-    rows = arrivals[arrivals["day"] <= spec.through].sort_values("day")
+    rows = arrivals.sort_values("day")
     return [_arrival(spec, rows, str(name)) for name in arrivals.columns if name not in ("day", "season")]
 
 

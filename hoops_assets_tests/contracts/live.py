@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from hoops_assets.settings import load_settings
 
 LIVE, BUCKET = "HOOPS_LIVE", "HOOPS_LIVE_BUCKET"
 STEM = "hoops-"
+_GONE_WITHIN = 900.0
 
 _KINDS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "pipeline": ("list_pipelines", "PipelineSummaries", "PipelineName", {}),
@@ -106,8 +108,16 @@ class Sweep:
                     delete[kind](name)
                 except ClientError as error:
                     problems.append(f"{kind} {name}: {error}")
+            if kind == "endpoint":
+                self._wait_until_gone(names)
         self._aws.delete_under(self._aws.uri(f"{self._aws.settings.prefix}/"))
         assert not problems, "left behind, delete them by hand: " + "; ".join(problems)
+
+    def _wait_until_gone(self, endpoints: set[str]) -> None:
+        """An endpoint's configuration cannot go before it."""
+        deadline = time.monotonic() + _GONE_WITHIN
+        while self._names("endpoint") & endpoints and time.monotonic() < deadline:
+            time.sleep(0.2 if self._aws.endpoint_url or "AWS_ENDPOINT_URL" in os.environ else 10)
 
     def _names(self, kind: str) -> set[str]:
         listing, rows, name, more = _KINDS[kind]

@@ -90,7 +90,8 @@ def test_a_league_has_one_definition_of_game_days_and_all_of_it_runs_as_one_rang
         assert {node.backfill_policy for node in by_day} == {dg.BackfillPolicy.single_run()}
         assert by_day[0].partitions_def.timezone == load_leagues(Path("/nowhere"))[league].time_zone  # type: ignore[union-attr]
         of_days = [node for node in nodes if node.tags["hoops/step"] not in ("training", "deployment", "quality")]
-        assert {node.key.path[1] for node in of_days} - {"history"} == {node.key.path[1] for node in by_day}
+        whole = {"history", "model_performance", "drift_report"}
+        assert {node.key.path[1] for node in of_days} - whole == {node.key.path[1] for node in by_day}
 
 
 def test_the_training_set_needs_all_days_and_team_form_the_day_before(location: dg.Definitions) -> None:

@@ -162,7 +162,7 @@ def test_with_fall_back_off_the_step_fails_with_the_reason_and_writes_nothing(
     assert not result.success
     assert len(Troubled.tried) == attempts
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert str(error) in failure.step_failure_data.error.to_string()
+    assert str(error) in str(failure.step_failure_data.error)
     assert home.store.read(LEAGUE, "predictions").empty
     assert not lane.alarm
 

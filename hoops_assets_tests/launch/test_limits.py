@@ -9,9 +9,10 @@ from unittest import mock
 
 import pytest
 
+from hoops_assets.definitions import build_defs
 from hoops_assets.errors import SettingsError
 from hoops_assets.launch.instance import open_instance
-from hoops_assets.launch.limits import apply_limits, limits
+from hoops_assets.launch.limits import ONE_AT_A_TIME, apply_limits, limits
 from hoops_assets.settings import Settings
 
 
@@ -37,3 +38,13 @@ def test_limits_are_state_of_the_instance(tmp_path: Path) -> None:
 def test_a_limit_of_a_pool_that_nothing_uses_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no pool trainin; there are"):
         apply_limits(_settings(tmp_path, trainin=2))
+
+
+def test_daily_runs_of_leagues_with_files_of_their_own_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    definitions = build_defs(_settings(tmp_path))
+    graph = definitions.resolve_asset_graph()
+    for league in ("atlantic", "pacific"):
+        selected = definitions.resolve_job_def(f"{league}_game_days").asset_layer.executable_asset_keys
+        pools = {pool for key in selected for pool in graph.get(key).pools or ()}
+        assert pools == {"source_simulated"}
+        assert not pools & set(ONE_AT_A_TIME)

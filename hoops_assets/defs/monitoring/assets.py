@@ -126,13 +126,10 @@ def _pictures_of(settled: pd.DataFrame) -> dict[str, dg.MetadataValue]:
     if losses.empty:
         return {}
     whose = "forecasts" if kind == "forecast" else "backfilled probabilities"
-    own = settled[(settled["kind"] == kind) & (settled["forecaster"] == perf.LEAGUE)]
     benchmarks = {name: page.BENCHMARK_NAMES[name] for name in ("elo", "base_rate", "market")}
-    probability = pd.DataFrame({whose: own["probability"], "Elo": own["elo"]})
     return {
         "rolling_plot": picture(plots.rolling_loss_plot(losses, page.BENCHMARK_NAMES, f"Log loss of {whose}")),
         "cumulative_plot": picture(plots.cumulative_gain_plot(losses, "forecast", benchmarks)),
-        "reliability_plot": picture(plots.reliability_plot(probability, own["home_win"])),
     }
 
 
@@ -175,9 +172,10 @@ def _drift_report(lane: Lane) -> dg.AssetsDefinition:
         from hoops_assets.store.atomic import write_json, write_text
 
         store, log = tables.store, record.open()
+        today = sources.clock().astimezone(league.zone).date()
         games = perf.benchmarks(store, league.name)
         settled = perf.forecasts(store, log, league.name, games)
-        given = watch.gather(store, log, registry.service(), league, Path(sources.home), settled)
+        given = watch.gather(store, log, registry.service(), league, Path(sources.home), settled, today)
         report = monitoring.judge(given) if given else None
         turned = watch.edges(log, report, context.run_id) if report else []
         for alarm, state, told in turned:

@@ -3,6 +3,8 @@
 What belongs here: the job, the weekly schedule, and what any request for the job has in common.
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from hoops_assets.defs import story
@@ -10,8 +12,10 @@ from hoops_assets.defs.lane import Lane
 from hoops_assets.defs.resources import RegistryResource, SourcesResource
 from hoops_assets.defs.training.assets import CANDIDATES
 from hoops_assets.services.registry.contract import IMPORTED, Registry
-from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.io_manager import TablesResource
+
+if TYPE_CHECKING:
+    from hoops_assets.store.delta import DeltaStore
 
 STAGE = "training"
 
@@ -43,7 +47,7 @@ def training_request(lane: Lane, run_key: str, tags: dict[str, str]) -> dg.RunRe
     return dg.RunRequest(run_key=run_key, tags=tags, run_config={"ops": ops})
 
 
-def settled_since_training(store: DeltaStore, registry: Registry, league: str) -> int:
+def settled_since_training(store: "DeltaStore", registry: Registry, league: str) -> int:
     """Games whose result is stored and which no training set knew from which a version was registered."""
     settled = len(store.read(league, "results", columns=["game_id"]))
     for version in reversed(registry.list(league)):

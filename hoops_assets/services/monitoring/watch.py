@@ -44,12 +44,14 @@ class Watch:
 
 
 def gather(
-    store: DeltaStore, record: Record, registry: Registry, league: League, home: Path, settled: pd.DataFrame
-) -> Watch | None:
+    store: DeltaStore, record: Record, registry: Registry, league: League, home: Path, settled: pd.DataFrame,
+    today: date,
+) -> Watch | None:  # fmt: skip
     """What is known of a league as of its last settled game day; None while no game is settled.
 
     Args:
         settled: what was forecast, as `performance.forecasts` returns it.
+        today: in the league's zone; of the days before it results should have arrived.
     """
     name = league.name
     fixtures = store.read(name, "fixtures", columns=["game_id", "season", "day", "home", "away"])
@@ -80,7 +82,7 @@ def gather(
         drift.GAMES: played[[*drift.GAMES_NEEDED, *FEATURES]],
         drift.FORECASTS: genuine[["game_id", "probability"]].rename(columns={"probability": "home_win_probability"}),
         drift.COMING: fixtures.loc[fixtures["day"] > through, ["day", "home", "away"]],
-        drift.ARRIVALS: arrivals(store, league, fixtures, results, through),
+        drift.ARRIVALS: arrivals(store, league, fixtures, results, max(through, today - timedelta(days=1))),
         drift.SERVED: pd.concat([bundled(store, league, home), answered(store, record, name)], ignore_index=True),
     }
     return Watch(spec, frames)
@@ -119,7 +121,7 @@ def _watch_from(
 def arrivals(
     store: DeltaStore, league: League, fixtures: pd.DataFrame, results: pd.DataFrame, through: date
 ) -> pd.DataFrame:
-    """Shares of what is missing or late on each game day through the last settled one.
+    """Shares of what is missing or late on each game day through one: also after the last settled day, when results stop.
 
     Returns:
         day, season, missing_results; for a league with a source of posts missing_posts (of sides that nobody wrote about)

@@ -62,9 +62,11 @@ def registry(trained_through: date) -> Registry:
     return cast(Registry, SimpleNamespace(get=lambda league, version: SimpleNamespace(trained_through=trained_through)))
 
 
-def gathered(store: DeltaStore, record: Record, tmp_path: Path, trained: date = date(2023, 5, 1)) -> watch.Watch:
+def gathered(
+    store: DeltaStore, record: Record, tmp_path: Path, trained: date = date(2023, 5, 1), today: date = DAYS[7]
+) -> watch.Watch:
     settled = perf.forecasts(store, record, "small", perf.benchmarks(store, "small"))
-    found = watch.gather(store, record, registry(trained), LEAGUE, tmp_path, settled)
+    found = watch.gather(store, record, registry(trained), LEAGUE, tmp_path, settled, today)
     assert found
     return found
 
@@ -77,10 +79,21 @@ def test_only_wholly_settled_days_are_looked_at(store: DeltaStore, record: Recor
     assert not drift.judge(found.spec, found.frames).red
 
 
+def test_results_that_never_come_are_missed_although_no_later_day_is_settled(
+    store: DeltaStore, record: Record, tmp_path: Path
+) -> None:
+    found = gathered(store, record, tmp_path, today=DAYS[9] + timedelta(days=1))
+    assert found.spec.through == DAYS[6]
+    missing = drift.judge(found.spec, found.frames).signal("missing_results")
+    assert found.frames[drift.ARRIVALS]["missing_results"].tolist() == [0.0] * 7 + [0.5, 1.0, 1.0]
+    assert (missing.n, missing.state) == (10, "red")
+    assert missing.since == DAYS[7]
+
+
 def test_nothing_is_watched_before_a_game_is_played(tmp_path: Path, record: Record) -> None:
     nothing = DeltaStore(str(tmp_path / "tables"))
     settled = perf.forecasts(nothing, record, "small", perf.benchmarks(nothing, "small"))
-    assert watch.gather(nothing, record, registry(FIRST), LEAGUE, tmp_path, settled) is None
+    assert watch.gather(nothing, record, registry(FIRST), LEAGUE, tmp_path, settled, FIRST) is None
 
 
 def test_missing_results_and_silent_and_late_fans_are_shares_of_their_day(store: DeltaStore) -> None:
