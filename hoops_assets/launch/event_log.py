@@ -4,7 +4,7 @@ What belongs here: the storages that events are written through. The files are t
 
 `EventLog` is that of the UI, the daemon and the runs that they launch. Of a check over a range of days the stock class
 plans one evaluation a day, each with the whole calendar in it, and none of them is ever filled in: 21 MB for a daily run of
-the NBA with ten seasons in its calendar, where all else takes 4 (benchmarks/event_log.py).
+the NBA with ten seasons in its calendar, where all else takes 2 (benchmarks/event_log.py).
 
 `BatchingEventLog` is that of runs launched by `hoops`, which hold thousands of days. The stock class opens six
 connections and flushes four times for every day of every asset, which cost more than all else a backfill does.
