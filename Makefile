@@ -12,10 +12,10 @@ up: $(SETUP) ## install, take the embedded leagues through the whole graph, serv
 	$(BIN)/hoops up
 
 test: $(SETUP_DEV) lint ## everything that is not marked slow
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(SETUP_DEV) ## chaos, soak, flood and other long suites
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: $(SETUP_DEV)
 	$(BIN)/ruff check .

@@ -55,6 +55,15 @@ def aws(aws_emulator: AwsEmulator) -> Iterator[Aws]:
         yield aws
 
 
+LONGEST = ("soak", "ui", "chaos", "launch", "cli")
+"""Folders that begin first, so that no worker waits for another at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {folder: number for number, folder in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many faults the tests of chaos have struck, and what was lost by them."""
     from hoops_assets_tests.chaos import tally

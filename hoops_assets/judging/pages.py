@@ -1,7 +1,6 @@
 """Reports for people as one HTML file each: no script, no font, nothing from elsewhere.
 
-What belongs here: parts in, text out. What a page says is the caller's affair. The look is that of the prediction server's
-own pages, light or dark as the reader's device asks for.
+What belongs here: parts in, text out. What a page says is the caller's affair; the look is `document`'s.
 """
 
 from __future__ import annotations
@@ -14,21 +13,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from hoops_assets.judging.document import document
+
 Colour = Literal["red", "green", "grey"]
 
-STYLE = """
-:root{--ink:#1d2430;--soft:#5b6675;--line:#dde2e9;--home:#c8501e;--away:#9aa7b8;--back:#fff;--box:#f6f7f9;--red:#b3261e;
---green:#1b7a43}
-@media (prefers-color-scheme:dark){:root{--ink:#e8ebf0;--soft:#a2adbb;--line:#353d49;--home:#e8814f;--away:#5c6979;
---back:#14181e;--box:#1d222a;--red:#f28b82;--green:#7fcf9b}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:64rem;padding:1.5rem 1rem 4rem;background:var(--back);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0 0 .4rem}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}
-p{margin:.3rem 0;overflow-wrap:break-word}.soft{color:var(--soft)}a{color:inherit}
-.warn,.good{background:var(--box);border-left:4px solid var(--red);padding:.5rem .8rem;margin:1rem 0}
-.good{border-color:var(--green)}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.45rem .6rem;
-border-bottom:1px solid var(--line);vertical-align:top}th{font-weight:600;color:var(--soft);font-size:.85rem}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+_STYLE = """
+td{vertical-align:top}td.n,th.n{text-align:right}
+.good{background:var(--box);border-left:4px solid var(--green);padding:.5rem .8rem;margin:1rem 0}
 .mark{display:inline-block;padding:0 .55rem;border:1px solid;border-radius:1rem;font-size:.85rem;white-space:nowrap}
 .red{color:var(--red)}.green{color:var(--green)}.grey{color:var(--soft)}
 figure{margin:.8rem .5rem .8rem 0;display:inline-block;vertical-align:top;width:min(100%,30.5rem)}
@@ -94,16 +85,7 @@ Part = Heading | Text | Table | Picture | Link
 
 def page(title: str, parts: Iterable[Part]) -> str:
     """A whole HTML document. Everything in the parts is escaped."""
-    return document(title, f"<h1>{escape(title)}</h1>" + "".join(_part(part) for part in parts))
-
-
-def document(title: str, body: str) -> str:
-    """A document around a body that is HTML already."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
-    )
+    return document(title, f"<h1>{escape(title)}</h1>" + "".join(_part(part) for part in parts), _STYLE)
 
 
 def _part(part: Part) -> str:

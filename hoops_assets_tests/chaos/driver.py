@@ -89,7 +89,7 @@ def backfill(home: Path, start: str | None = None, end: str | None = None, **opt
     from datetime import date
 
     lanes = _lanes(home, options)
-    lanes.monitor = lambda: None
+    lanes.monitor = lambda tags=None: None
     report = lanes.backfill(
         date.fromisoformat(start) if start else None, date.fromisoformat(end) if end else None, **options
     )

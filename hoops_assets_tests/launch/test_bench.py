@@ -14,9 +14,9 @@ from hoops_assets.launch import bench
 from hoops_assets.launch.bench import Batch, bench_serving, break_even
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.settings import Settings
-from hoops_assets_tests.contracts.conftest import TEAMS, frame, registry
+from hoops_assets_tests.contracts.conftest import TEAMS, frame, registry, trained
 
-__all__ = ["frame", "registry"]
+__all__ = ["frame", "registry", "trained"]
 
 SIM = League.model_validate({
     "name": "sim", "time_zone": "America/New_York", "first_season": 2016,

@@ -165,8 +165,8 @@ def tell(seen: Soaked) -> tuple[float, float]:
     )
     for role, values in seen.memory.items():
         late = values[int(len(values) * WARM_UP) :]
-        told = f"{values[0]:.0f} to {values[-1]:.0f} MiB; {slope(late):+.2f} MiB a step after the warm-up"
-        sys.stdout.write(f"{role:>18}: {told}\n")
+        grows = f"; {slope(late):+.2f} MiB a step after the warm-up" if len(late) > 1 else ""
+        sys.stdout.write(f"{role:>18}: {values[0]:.0f} to {values[-1]:.0f} MiB{grows}\n")
     return bytes_a_day, rows_a_day
 
 

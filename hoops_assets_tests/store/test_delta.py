@@ -154,7 +154,7 @@ def test_every_float_comes_back_bit_by_bit(store: DeltaStore) -> None:
     )
     frame = frame.assign(
         season=2024, day=DAYS[0], home="A", away="B", neutral=False, stage="regular", version=1, learner="elo",
-        home_win_probability=values, backfilled=False, home_win=True, log_loss=values, brier=values,
+        home_win_probability=values, backfilled=False, degraded="", home_win=True, log_loss=values, brier=values,
     )  # fmt: skip
     frame = frame.astype(TABLES["scored_predictions"].columns).reset_index(drop=True)
     store.overwrite("l", "scored_predictions", frame)

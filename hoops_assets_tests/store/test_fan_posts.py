@@ -209,6 +209,7 @@ def test_posts_of_games_forecast_and_begun_are_counted_late(tmp_path: Path) -> N
             "home": "ANT", "away": "BEE",
             "neutral": False, "stage": "regular", "version": 1, "learner": "elo", "home_win_probability": 0.5,
             "made_at": pd.Timestamp("2023-11-04", tz="UTC"), "backfilled": [False, True],
+            "degraded": "",
         }
     ).astype({name: kind for name, kind in spec.columns.items() if name != "day"})  # fmt: skip
     home.store.overwrite(LEAGUE.name, "predictions", made)

@@ -28,5 +28,5 @@ def dagster(up: Up) -> Iterator[Dagster]:
     """A tab on the UI, wide and high enough for both leagues' graphs in full detail."""
     if not Path(CHROMIUM).exists():
         pytest.fail(f"no browser at {CHROMIUM}; install one: apt-get install --no-install-recommends chromium")
-    with browser(up.address, width=8400, height=8400) as tab:
+    with browser(up.address, width=11000, height=11000) as tab:
         yield tab

@@ -112,8 +112,11 @@ def test_the_challenger_shows_its_evidence_and_its_plots(up: Up, dagster: Dagste
     page = dagster.open_asset("atlantic", "challenger", "overview", "log_loss_by_season_plot")
     assert page.get_by_role("row", name=re.compile("^version")).inner_text().split()[-1] == str(version.version)
     assert page.get_by_role("row", name=re.compile("^learner")).first.inner_text().split()[-1] == version.learner
-    candidates = page.get_by_role("row", name="candidates").inner_text()
-    assert all(learner in candidates for learner in CANDIDATES)
+    candidates = dagster.until(
+        page.get_by_role("row", name="candidates").first.inner_text,
+        lambda text: all(learner in text for learner in CANDIDATES),
+    )
+    assert all(learner in candidates for learner in CANDIDATES), candidates
     for key in ("reliability_plot", "log_loss_by_season_plot"):
         assert dagster.open_plot(key) == ("data", 600)
         dagster.close_plot()
@@ -138,9 +141,10 @@ def test_jobs_schedules_and_sensors_of_every_league_are_listed_and_run(dagster: 
             assert page.get_by_text(f"{league}_{job}", exact=True).first.is_visible()
     page = dagster.open("/automation", "pacific_results")
     for league in LEAGUES:
-        for automation in ("daily", "quality", "results", "calendar", "challenger", "verdict", "canary_health", "live"):
+        for automation in ("daily", "quality", "results", "calendar", "challenger", "verdict", "canary_health", "live",
+                           "drift", "weekly"):  # fmt: skip
             assert page.get_by_text(f"{league}_{automation}", exact=True).first.is_visible()
-    assert dagster.until(page.locator("input:checked").count, lambda on: on == 16) == 16
+    assert dagster.until(page.locator("input:checked").count, lambda on: on == 18) == 18  # all but weekly
     text = dagster.open("/deployment/daemons", "Scheduler").inner_text("body")
     assert re.search(r"Scheduler\s+Running", text)
     assert re.search(r"Sensors\s+Running", text)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from hoops_assets.judging.document import document
 from hoops_assets.workloads.serve.api import Answer, Forecast
 from hoops_assets.workloads.serve.bundle import ReliabilityBin
 from hoops_assets.workloads.serve.endpoint import LoadedEndpoint
@@ -22,19 +23,11 @@ SIDE = 320
 EDGE = 44
 
 _STYLE = """
-:root{--ink:#1d2430;--soft:#5b6675;--line:#dde2e9;--home:#c8501e;--away:#9aa7b8;--back:#fff;--box:#f6f7f9}
-@media (prefers-color-scheme:dark){:root{--ink:#e8ebf0;--soft:#a2adbb;--line:#353d49;--home:#e8814f;--away:#5c6979;
---back:#14181e;--box:#1d222a}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:64rem;padding:1.5rem 1rem 4rem;background:var(--back);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}
-p{margin:.3rem 0}.soft,small{color:var(--soft)}nav{margin:.8rem 0;display:flex;flex-wrap:wrap;gap:.4rem}
-nav a,nav b{padding:.15rem .6rem;border:1px solid var(--line);border-radius:1rem;text-decoration:none;color:inherit}
-nav b{background:var(--ink);color:var(--back)}a{color:inherit}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.45rem .6rem;border-bottom:1px solid var(--line);
-vertical-align:middle}th{font-weight:600;color:var(--soft);font-size:.85rem}td.n{font-variant-numeric:tabular-nums;
-white-space:nowrap}.bar{display:flex;height:.8rem;min-width:8rem;border-radius:.4rem;overflow:hidden;background:var(--away)}
-.bar i{background:var(--home)}.warn{background:var(--box);border-left:4px solid var(--home);padding:.5rem .8rem;margin:1rem 0}
-.two{display:flex;flex-wrap:wrap;gap:2rem}.two>div{flex:1 1 20rem;min-width:0}.wide{overflow-x:auto}
+h1{margin:0}nav{margin:.8rem 0;display:flex;flex-wrap:wrap;gap:.4rem}
+nav a,nav b{padding:.15rem .6rem;border:1px solid var(--line);border-radius:1rem;text-decoration:none}
+nav b{background:var(--ink);color:var(--back)}td{vertical-align:middle}
+.bar{display:flex;height:.8rem;min-width:8rem;border-radius:.4rem;overflow:hidden;background:var(--away)}
+.bar i{background:var(--home)}.two{display:flex;flex-wrap:wrap;gap:2rem}.two>div{flex:1 1 20rem;min-width:0}
 code,pre{font:14px/1.45 ui-monospace,monospace}pre{background:var(--box);padding:.7rem;overflow-x:auto;border-radius:.4rem}
 svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 """
@@ -44,11 +37,7 @@ _LINKS = '<a href="/reports/">Reports</a> \u00b7 <a href="/docs">Routes for prog
 
 
 def _document(title: str, body: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{body}</body></html>"
-    )
+    return document(title, body, _STYLE)
 
 
 def nothing() -> str:
