@@ -27,13 +27,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hoops_assets.clouds.aws import Aws, dashed, tags
+from hoops_assets.clouds.aws import Aws, tags
 from hoops_assets.services.aws import archive_of, asked, kind_of_reason, refusal_of
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.sagemaker import SageMakerLineage
@@ -53,6 +52,8 @@ from hoops_assets.services.prediction.contract import (
     run_batch,
 )
 from hoops_assets.services.prediction.sagemaker_batches import SageMakerBatches
+from hoops_assets.services.prediction.sagemaker_names import endpoint_name, model_name, renamed, stem
+from hoops_assets.services.prediction.sagemaker_scaling import Scaling
 from hoops_assets.services.registry.contract import ModelVersion, Registry
 from hoops_assets.workloads.serve import bundle as files
 from hoops_assets.workloads.serve.api import Refused
@@ -74,15 +75,11 @@ _STATUS: dict[str, EndpointStatus] = {
     "Deleting": "removing",
 }  # fmt: skip
 _MOVING = ("creating", "updating", "removing")
-_LEAGUE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _BAKING = 300
 """Seconds for which new containers are watched before the old ones go."""
 
 _CANARY_PERCENT = 50
 """Of each variant's instances, in a guarded update; AWS allows no more, and a smaller share of two is the same one."""
-
-_TARGET_PER_INSTANCE = 1000.0
-"""Invocations a minute and instance that autoscaling aims at."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +128,7 @@ class SageMakerPrediction:
         self._patience, self._every = patience, every
         self._batches = SageMakerBatches(aws, registry)
         self._lineage = SageMakerLineage(aws)
+        self._scaling = Scaling(aws)
 
     def deploy(self, endpoint: str, packed: Packed, traffic: Traffic) -> Endpoint:
         """See the contract."""
@@ -138,7 +136,7 @@ class SageMakerPrediction:
         if bundle.league != endpoint:
             raise ServiceError("invalid", f"version {bundle.version} is of league {bundle.league}, not of {endpoint}")
         serving = self._settled(endpoint)
-        model = _model_name(bundle, self._aws.settings.image)
+        model = model_name(bundle, self._aws.settings.image)
         models = dict(serving.models) if serving else {}
         wanted = check_traffic(traffic, [*models, bundle.version])
         if serving is not None and models.get(bundle.version) == model:
@@ -148,7 +146,7 @@ class SageMakerPrediction:
             try:
                 self._make_model(packed, model)
                 self._change(endpoint, serving, {**models, bundle.version: model}, wanted)
-                self._scale_alike(endpoint, models, bundle.version)
+                self._scaling.track_alike(endpoint, models, bundle.version)
             except ServiceError:
                 self._tidy(endpoint)
                 raise
@@ -220,15 +218,15 @@ class SageMakerPrediction:
             raise ServiceError("invalid", f"{least} to {most} instances: give 1 <= least <= most")
         serving = self._existing(endpoint)
         if least == most:
-            self._unscale(endpoint, serving.models)
+            self._scaling.end(endpoint, serving.models)
         with asked(f"scaling {endpoint}"):
             for version in serving.models if least < most else ():
-                self._scale(endpoint, version, least, most)
+                self._scaling.track(endpoint, version, least, most)
             within = least * len(serving.models), most * len(serving.models)
             if not within[0] <= serving.instances <= within[1]:
                 counts = [{"VariantName": str(one), "DesiredInstanceCount": least} for one in serving.models]
                 self._aws.sagemaker.update_endpoint_weights_and_capacities(
-                    EndpointName=_name(endpoint), DesiredWeightsAndCapacities=counts
+                    EndpointName=endpoint_name(endpoint), DesiredWeightsAndCapacities=counts
                 )
                 self._wait(endpoint)
         return self.describe(endpoint)
@@ -238,14 +236,14 @@ class SageMakerPrediction:
         planned = check_nights(nights)
         serving = self._existing(endpoint)
         with asked(f"planning the nights of {endpoint}"):
-            bounds = self._bounds(endpoint, serving.models) or (1, 1)
+            bounds = self._scaling.bounds(endpoint, serving.models) or (1, 1)
             for version in serving.models:
-                self._plan(endpoint, version, planned, *bounds)
+                self._scaling.plan(endpoint, version, planned, *bounds)
 
     def renew(self, endpoint: str) -> Endpoint:
         """A blue/green update with a canary, rolled back by alarms on the variants' errors."""
         serving, settings = self._existing(endpoint), self._aws.settings
-        wanted = {one: _renamed(model, settings.image) for one, model in serving.models.items()}
+        wanted = {one: renamed(model, settings.image) for one, model in serving.models.items()}
         if wanted == serving.models and serving.instance_types == {settings.serving_instance}:
             return self.describe(endpoint)
         try:
@@ -263,7 +261,7 @@ class SageMakerPrediction:
         serving = self._settled(endpoint)
         if version is None:
             if serving is not None:
-                self._unscale(endpoint, serving.models)
+                self._scaling.end(endpoint, serving.models)
                 self._delete(endpoint)
             self._tidy(endpoint)
             with asked(f"deleting the files of {endpoint}"):
@@ -275,7 +273,7 @@ class SageMakerPrediction:
         if traffic.pop(version):
             raise ServiceError("conflict", f"version {version} of {endpoint} has traffic; move it first")
         models = {one: model for one, model in serving.models.items() if one != version}
-        self._unscale(endpoint, [version])
+        self._scaling.end(endpoint, [version])
         self._change(endpoint, serving, models, traffic)
         self._tidy(endpoint)
 
@@ -326,11 +324,13 @@ class SageMakerPrediction:
         with asked(f"changing endpoint {endpoint}"):
             if former is None:
                 self._aws.sagemaker.create_endpoint(
-                    EndpointName=_name(endpoint), EndpointConfigName=config, Tags=tags(endpoint, "prediction")
+                    EndpointName=endpoint_name(endpoint), EndpointConfigName=config, Tags=tags(endpoint, "prediction")
                 )
             else:
                 guarded = {"DeploymentConfig": guard} if guard else {}
-                self._aws.sagemaker.update_endpoint(EndpointName=_name(endpoint), EndpointConfigName=config, **guarded)
+                self._aws.sagemaker.update_endpoint(
+                    EndpointName=endpoint_name(endpoint), EndpointConfigName=config, **guarded
+                )
         serves = self._wait(endpoint)
         if serves is None or serves.status == "failed":
             reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
@@ -358,7 +358,7 @@ class SageMakerPrediction:
         ]  # fmt: skip
         # Made new for every change, so that a change is seen by its name.
         told = json.dumps([variants, time.time_ns()]).encode()
-        name = f"{_stem(endpoint)}-e-{hashlib.sha256(told).hexdigest()[:12]}"
+        name = f"{stem(endpoint)}-e-{hashlib.sha256(told).hexdigest()[:12]}"
         key = {"KmsKeyId": settings.kms_key} if settings.kms_key else {}
         capture: dict[str, Any] = {}
         if settings.capture_percent:
@@ -382,7 +382,7 @@ class SageMakerPrediction:
         weights = [{"VariantName": str(one), "DesiredWeight": float(traffic[one])} for one in serving.models]
         with asked(f"moving the traffic of {endpoint}"):
             self._aws.sagemaker.update_endpoint_weights_and_capacities(
-                EndpointName=_name(endpoint), DesiredWeightsAndCapacities=weights
+                EndpointName=endpoint_name(endpoint), DesiredWeightsAndCapacities=weights
             )
         serves = self._wait(endpoint)
         if serves is None or serves.traffic != dict(traffic):
@@ -405,13 +405,13 @@ class SageMakerPrediction:
         else:
             config = self._make_config(endpoint, former.models, former.traffic, max(former.counts.values(), default=1))
             with asked(f"putting back what endpoint {endpoint} served"):
-                self._aws.sagemaker.update_endpoint(EndpointName=_name(endpoint), EndpointConfigName=config)
+                self._aws.sagemaker.update_endpoint(EndpointName=endpoint_name(endpoint), EndpointConfigName=config)
             self._wait(endpoint)
         raise ServiceError("failed", f"version {version} of {endpoint} does not answer as it should: {problem}")
 
     def _delete(self, endpoint: str) -> None:
         with asked(f"deleting endpoint {endpoint}"):
-            self._aws.sagemaker.delete_endpoint(EndpointName=_name(endpoint))
+            self._aws.sagemaker.delete_endpoint(EndpointName=endpoint_name(endpoint))
         deadline = time.monotonic() + self._patience
         while self._status(endpoint) is not None:
             if time.monotonic() > deadline:
@@ -424,18 +424,18 @@ class SageMakerPrediction:
         if serving is not None and serving.status in _MOVING:
             return
         used = {serving.config, *serving.models.values()} if serving else set()
-        stem, sagemaker = re.escape(_stem(endpoint)), self._aws.sagemaker
+        head, sagemaker = re.escape(stem(endpoint)), self._aws.sagemaker
         with asked(f"tidying up behind endpoint {endpoint}"):
             for listed, field, pattern, delete in (
                 (
                     "list_endpoint_configs",
                     "EndpointConfig",
-                    rf"{stem}-e-[0-9a-f]{{12}}",
+                    rf"{head}-e-[0-9a-f]{{12}}",
                     sagemaker.delete_endpoint_config,
                 ),
-                ("list_models", "Model", rf"{stem}-m-\d+-[0-9a-f]{{4}}-[0-9a-f]{{12}}", sagemaker.delete_model),
+                ("list_models", "Model", rf"{head}-m-\d+-[0-9a-f]{{4}}-[0-9a-f]{{12}}", sagemaker.delete_model),
             ):
-                pages = sagemaker.get_paginator(listed).paginate(NameContains=_stem(endpoint))
+                pages = sagemaker.get_paginator(listed).paginate(NameContains=stem(endpoint))
                 names = [one[f"{field}Name"] for page in pages for one in page[f"{field}s"]]
                 for name in names:
                     if name not in used and re.fullmatch(pattern, name):
@@ -466,73 +466,6 @@ class SageMakerPrediction:
             if known is None or known.made_at < packed.fixtures.made_at:
                 self._aws.put(self._key(endpoint, files.FIXTURES), packed.fixtures.model_dump_json().encode())
 
-    def _scale(self, endpoint: str, version: int, least: int, most: int) -> None:
-        scaling, target = self._aws.client("application-autoscaling"), _target(endpoint, version)
-        scaling.register_scalable_target(**target, MinCapacity=least, MaxCapacity=most)
-        scaling.put_scaling_policy(
-            **target, PolicyName=f"{_stem(endpoint)}-{version}", PolicyType="TargetTrackingScaling",
-            TargetTrackingScalingPolicyConfiguration={
-                "TargetValue": _TARGET_PER_INSTANCE,
-                "PredefinedMetricSpecification": {
-                    "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
-                },
-            },
-        )  # fmt: skip
-
-    def _plan_alike(self, endpoint: str, other: int, version: int) -> None:
-        """Gives a variant the scheduled actions of another."""
-        scaling = self._aws.client("application-autoscaling")
-        pages = scaling.get_paginator("describe_scheduled_actions").paginate(**_target(endpoint, other))
-        for one in [one for page in pages for one in page["ScheduledActions"]]:
-            name = one["ScheduledActionName"].replace(f"{_stem(endpoint)}-{other}-", f"{_stem(endpoint)}-{version}-")
-            scaling.put_scheduled_action(
-                **_target(endpoint, version), ScheduledActionName=name, Schedule=one["Schedule"], Timezone="UTC",
-                ScalableTargetAction=one["ScalableTargetAction"],
-            )  # fmt: skip
-
-    def _scale_alike(self, endpoint: str, others: Iterable[int], version: int) -> None:
-        """Lets a new variant scale between the numbers that the others scale between."""
-        targets = [_target(endpoint, one)["ResourceId"] for one in others]
-        if not targets:
-            return
-        with asked(f"scaling version {version} of {endpoint}"):
-            known = self._aws.client("application-autoscaling").describe_scalable_targets(
-                ServiceNamespace="sagemaker", ResourceIds=targets
-            )["ScalableTargets"]
-            if known:
-                self._scale(endpoint, version, known[0]["MinCapacity"], known[0]["MaxCapacity"])
-                self._plan_alike(endpoint, next(iter(others)), version)
-
-    def _bounds(self, endpoint: str, versions: Iterable[int]) -> tuple[int, int] | None:
-        """Between which numbers the variants scale; None if they do not."""
-        known = self._aws.client("application-autoscaling").describe_scalable_targets(
-            ServiceNamespace="sagemaker", ResourceIds=[_target(endpoint, one)["ResourceId"] for one in versions]
-        )["ScalableTargets"]
-        return (known[0]["MinCapacity"], known[0]["MaxCapacity"]) if known else None
-
-    def _plan(self, endpoint: str, version: int, nights: Sequence[Night], least: int, most: int) -> None:
-        """Replaces the scheduled actions of a variant."""
-        scaling, target = self._aws.client("application-autoscaling"), _target(endpoint, version)
-        if nights:
-            scaling.register_scalable_target(**target, MinCapacity=least, MaxCapacity=most)
-        moments = [(night.begin, night.least, night.most) for night in nights]
-        moments += [(night.end, least, most) for night in nights if night.end not in {one.begin for one in nights}]
-        wanted = {f"{_stem(endpoint)}-{version}-{at:%Y%m%dT%H%M%S}": (at, low, high) for at, low, high in moments}
-        for name in self._planned(target) - set(wanted):
-            scaling.delete_scheduled_action(**target, ScheduledActionName=name)
-        for name, (at, low, high) in wanted.items():
-            scaling.put_scheduled_action(
-                **target, ScheduledActionName=name, Schedule=f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})", Timezone="UTC",
-                ScalableTargetAction={"MinCapacity": low, "MaxCapacity": high},
-            )  # fmt: skip
-
-    def _planned(self, target: Mapping[str, str]) -> set[str]:
-        """Names of a variant's scheduled actions."""
-        pages = (
-            self._aws.client("application-autoscaling").get_paginator("describe_scheduled_actions").paginate(**target)
-        )
-        return {one["ScheduledActionName"] for page in pages for one in page["ScheduledActions"]}
-
     def _copy_model(self, endpoint: str, version: int, model: str, name: str) -> None:
         """The same model in the image as set now."""
         settings = self._aws.settings
@@ -550,14 +483,14 @@ class SageMakerPrediction:
     def _alarms(self, endpoint: str, versions: Iterable[int]) -> Iterator[list[str]]:
         """While it lasts, one alarm a variant on answers that failed (5xx) in a minute; gives their names."""
         cloudwatch = self._aws.client("cloudwatch")
-        names = {version: f"{_stem(endpoint)}-{version}-errors" for version in versions}
+        names = {version: f"{stem(endpoint)}-{version}-errors" for version in versions}
         try:
             with asked(f"setting the alarms of {endpoint}"):
                 for version, name in names.items():
                     cloudwatch.put_metric_alarm(
                         AlarmName=name, Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum",
                         Dimensions=[
-                            {"Name": "EndpointName", "Value": _name(endpoint)},
+                            {"Name": "EndpointName", "Value": endpoint_name(endpoint)},
                             {"Name": "VariantName", "Value": str(version)},
                         ],
                         Period=60, EvaluationPeriods=1, Threshold=1.0, TreatMissingData="notBreaching",
@@ -583,26 +516,12 @@ class SageMakerPrediction:
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]},
         }  # fmt: skip
 
-    def _unscale(self, endpoint: str, versions: Iterable[int]) -> None:
-        """Ends the autoscaling of variants, their policies included."""
-        scaling = self._aws.client("application-autoscaling")
-        targets = {version: _target(endpoint, version) for version in versions}
-        with asked(f"ending the autoscaling of {endpoint}"):
-            known = scaling.describe_scalable_targets(
-                ServiceNamespace="sagemaker", ResourceIds=[target["ResourceId"] for target in targets.values()]
-            )["ScalableTargets"]
-            for target in targets.values():
-                if any(one["ResourceId"] == target["ResourceId"] for one in known):
-                    for name in self._planned(target):
-                        scaling.delete_scheduled_action(**target, ScheduledActionName=name)
-                    scaling.deregister_scalable_target(**target)
-
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def _look(self, endpoint: str) -> _Serving | None:
         """What SageMaker tells; None without such an endpoint."""
         with asked(f"asking for endpoint {endpoint}"):
-            told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=_name(endpoint)))
+            told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=endpoint_name(endpoint)))
             if told is None:
                 return None
             config = self._known(
@@ -655,7 +574,7 @@ class SageMakerPrediction:
 
     def _status(self, endpoint: str) -> EndpointStatus | None:
         with asked(f"asking for endpoint {endpoint}"):
-            told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=_name(endpoint)))
+            told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=endpoint_name(endpoint)))
         return None if told is None else _STATUS[told["EndpointStatus"]]
 
     def _reason(self, endpoint: str, serving: _Serving | None, versions: set[int]) -> str:
@@ -666,7 +585,7 @@ class SageMakerPrediction:
 
     def _last_words(self, endpoint: str, version: int) -> list[str]:
         def read() -> list[str]:
-            logs, group = self._aws.client("logs"), f"{LOG_GROUP}{_name(endpoint)}"
+            logs, group = self._aws.client("logs"), f"{LOG_GROUP}{endpoint_name(endpoint)}"
             found = logs.filter_log_events(logGroupName=group, logStreamNamePrefix=f"{version}/")["events"]
             return [f"version {version} said: {event['message']}" for event in found[-1:]]
 
@@ -696,7 +615,7 @@ class SageMakerPrediction:
         pinned |= {"CustomAttributes": about} if about else {}
         with asked(f"asking endpoint {endpoint}"), refusal_of(f"asking endpoint {endpoint}"):
             answer = self._aws.runtime.invoke_endpoint(
-                EndpointName=_name(endpoint), Body=body, ContentType="application/json", Accept="application/json",
+                EndpointName=endpoint_name(endpoint), Body=body, ContentType="application/json", Accept="application/json",
                 **pinned,
             )  # fmt: skip
             told = json.loads(answer["Body"].read())["predictions"]
@@ -761,43 +680,6 @@ def percents(weights: Mapping[int, float]) -> dict[int, int]:
     for version in by_remainder[: 100 - sum(found.values())]:
         found[version] += 1
     return found
-
-
-def _target(endpoint: str, version: int) -> dict[str, str]:
-    """A variant as Application Auto Scaling knows it."""
-    return {
-        "ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{_name(endpoint)}/variant/{version}",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-    }  # fmt: skip
-
-
-def _stem(league: str) -> str:
-    """hoops-LEAGUE within 34 characters; another league has another."""
-    name = dashed(league)
-    if len(name) > 28:
-        name = f"{name[:19].rstrip('-')}-{hashlib.sha256(league.encode()).hexdigest()[:8]}"
-    return f"hoops-{name}"
-
-
-def _name(league: str) -> str:
-    if not _LEAGUE.fullmatch(league):
-        raise ServiceError("invalid", f"{league!r} is no name of a league, so of no endpoint")
-    return f"{_stem(league)}-endpoint"
-
-
-def _model_name(bundle: Bundle, image: str) -> str:
-    """hoops-LEAGUE-m-VERSION-IMAGE-DIGEST: SageMaker's own description tells what serves."""
-    return f"{_stem(bundle.league)}-m-{bundle.version}-{_digest_of_image(image)}-{bundle.digest[:12]}"
-
-
-def _renamed(model: str, image: str) -> str:
-    """The name of the same model in another image."""
-    head, _, digest = model.rpartition("-")
-    return f"{head.rpartition('-')[0]}-{_digest_of_image(image)}-{digest}"
-
-
-def _digest_of_image(image: str) -> str:
-    return hashlib.sha256(image.encode()).hexdigest()[:4]
 
 
 def _no_endpoint(endpoint: str) -> ServiceError:
