@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hoops_assets.launch import servers
 from hoops_assets.launch.limits import apply_limits
 from hoops_assets.settings import Settings, load_settings
 
-FIRST_PORT = 23_000
+FIRST_PORT = 23_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Others may run beside it."""
 
 
 def prepare_home(settings: Settings) -> Path:
