@@ -22,10 +22,10 @@ IMAGES = Path(__file__).parent / "images"
 LARGEST = 250_000
 COLOURS = 128
 LANES: FloatRect = {"x": 370, "y": 130, "width": 1487, "height": 1060}
-GREEN = 0.07
+GREEN = 0.03
 """Share of the graph's picture that is green when all assets of a league are shown as materialised."""
 
-STAGES = ("ingest", "features", "training", "prediction", "monitoring")
+STAGES = ("ingest", "features", "training", "deployment", "prediction", "monitoring")
 
 
 def main(address: str) -> None:

@@ -87,7 +87,8 @@ def _take_through(settings: Settings, name: str) -> list[Rejected]:
     _backfill(lanes, stages=("prediction", "monitoring"), what="predictions")
     with status(f"{name}: looking over the data"):
         failing = [state for state in lanes.quality() if not state.passed]
-    out.print(f"[green]✓[/] {name}: data looked over, {len(failing)} checks do not pass; see: hoops quality {name}")
+    told = f"not passed: {', '.join(state.check for state in failing)}" if failing else "every check passes"
+    out.print(f"[green]✓[/] {name}: data looked over, {told}; see: hoops quality {name}")
     return lanes.read.rejected
 
 

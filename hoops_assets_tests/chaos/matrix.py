@@ -123,7 +123,7 @@ SLOW: dict[str, list[list[str]]] = {
          "commit.before:game_features", "commit.after:game_features"],
         ["event.before:ENGINE_EVENT", "event.after:STEP_OUTPUT:2", "event.before:ASSET_MATERIALIZATION:30",
          "file.before_rename:hoops-small-*", "commit.before:predictions"],
-        ["event.after:RESOURCE_INIT_SUCCESS", "event.after:LOADED_INPUT:2", "event.before:INDEX:17",
+        ["event.after:RESOURCE_INIT_SUCCESS", "event.after:LOADED_INPUT:2",
          "file.after_rename:hoops-small-*", "commit.after:predictions"],
         ["event.before:STEP_INPUT:3", "event.after:ASSET_MATERIALIZATION:72", "commit.after:scored_predictions",
          "event.after:STEP_SUCCESS:15", "record.before_commit:launches:2"],

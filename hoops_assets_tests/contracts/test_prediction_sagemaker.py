@@ -338,11 +338,13 @@ def test_a_new_image_and_instance_type_replace_the_old_under_guard(
 
 
 def test_new_containers_that_fail_are_rolled_back_by_their_alarm(
-    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
-) -> None:
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     before = service.deploy(league, pack(league, 1), {1: 100})
     standing, processes = counts(emulator), emulator.running()
     emulator.images["failing:1"] = ("python", "-c", FAILING)
+    monkeypatch.setattr(emulator, "pace", 0.1)  # baked for two seconds: a customer's question falls within them
     ended = threading.Event()
 
     def ask() -> None:

@@ -180,7 +180,8 @@ def test_a_pipeline_on_sagemaker_makes_the_same_assets(
 ) -> None:
     monkeypatch.setitem(run_pipeline.__kwdefaults__, "every", 0.1)
     lane = launch(home, aws, "pipelines")
-    check(forecast(lane), local, 1e-9)
+    # A pipeline registers in the order of its list, Dagster's steps in that of their names: the numbers differ.
+    check(forecast(lane).droplevel("version"), local.droplevel("version"), 1e-9)
     rows = [row for row in Record(lane.settings.record).ledger() if row.what == "training"]
     assert {(row.learner, row.provider) for row in rows} == {(learner, "sagemaker") for learner in CANDIDATES}
     assert all(row.billed_seconds >= 1 for row in rows)
