@@ -55,6 +55,16 @@ def aws(aws_emulator: AwsEmulator) -> Iterator[Aws]:
         yield aws
 
 
+@pytest.fixture
+def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
+    """As just started, with the bucket; boto3 waits for nothing between its tries; no process outlives the test."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    aws_emulator.reset()
+    aws.s3.create_bucket(Bucket=aws.settings.bucket)
+    yield aws_emulator
+    aws_emulator.faults.clear()
+
+
 LONGEST = ("soak", "ui", "chaos", "launch", "cli")
 """Folders that begin first, so that no worker waits for another at the end."""
 

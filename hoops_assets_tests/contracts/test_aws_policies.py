@@ -40,11 +40,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws) -> AwsEmulator:
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    aws_emulator.seen.clear()
-    return aws_emulator
+def emulator(emulator: AwsEmulator) -> AwsEmulator:
+    emulator.seen.clear()
+    return emulator
 
 
 def documented(step: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,15 +22,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def games() -> pd.DataFrame:
     return with_home_defeats(world(), 0.3)
-
-
-@pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    aws_emulator.faults.clear()
 
 
 @pytest.fixture

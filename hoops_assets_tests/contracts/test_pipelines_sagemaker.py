@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +19,6 @@ from hoops_assets.services.training.sagemaker import SageMakerTraining
 from hoops_assets_tests.workloads.frames import job
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    aws_emulator.faults.clear()
 
 
 @pytest.fixture

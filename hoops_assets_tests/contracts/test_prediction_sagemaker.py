@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,15 +28,6 @@ pytestmark = pytest.mark.slow
 
 MADE = ("model", "endpoint configuration", "endpoint")
 _leagues = (f"spoilt_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    aws_emulator.faults.clear()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import pytest
 
 from hoops_assets.clouds.aws import Aws
 from hoops_assets.definitions import build_defs
+from hoops_assets.defs.monitoring.assets import REPORT
 from hoops_assets.defs.training.assets import CANDIDATES
 from hoops_assets.emulators.aws import AwsEmulator
 from hoops_assets.services.lineage.best import ask_best
@@ -33,7 +35,12 @@ from hoops_assets.store.record import Record
 from hoops_assets_tests.defs.test_lane import BY_DAY, Launch
 from hoops_assets_tests.launch import small_league as small
 
-STEPS = ("training", "registry", "prediction")
+STEPS = ("training", "registry", "prediction", "monitoring")
+JOB_OF = {
+    "training": "training job", "registry": "model package", "prediction": "transform job", "monitoring": "processing job",
+}  # fmt: skip
+"""What stands in the account after a step has run there, and after no other step."""
+
 TRAINED = (*CANDIDATES, *(f"{learner}_evaluation" for learner in CANDIDATES), "challenger")
 
 
@@ -51,9 +58,10 @@ def run(lane: Launch, *names: str, **span: object) -> None:
 
 
 def forecast(lane: Launch) -> pd.DataFrame:
-    """Trains, names the challenger, and forecasts all days."""
+    """Trains, names the challenger, forecasts all days and looks for drift."""
     run(lane, *TRAINED)
-    run(lane, "predictions", first=lane.days[0], last=lane.days[-1])
+    run(lane, "predictions", "scored_predictions", first=lane.days[0], last=lane.days[-1])
+    run(lane, "model_performance", "drift_report")
     return lane.table("predictions").set_index(["game_id", "version"]).sort_index()
 
 
@@ -119,21 +127,30 @@ def check(found: pd.DataFrame, expected: pd.DataFrame, tolerance: float) -> None
     np.testing.assert_allclose(found["home_win_probability"], expected["home_win_probability"], rtol=0, atol=tolerance)
 
 
+def drift(lane: Launch) -> list[tuple[str, str, int]]:
+    """What the last look for drift found."""
+    report = json.loads((lane.settings.home / "reports" / small.NAME / REPORT).read_text())
+    assert report["signals"]
+    return [(one["name"], one["state"], one["n"]) for one in report["signals"]]
+
+
 @pytest.mark.timeout(600)
 def test_all_steps_run_on_sagemaker_and_back_again(
-    home: Path, here: Here, local: pd.DataFrame, aws: Aws, aws_emulator: AwsEmulator
+    home: Path, here: Here, local: pd.DataFrame, aws: Aws, emulator: AwsEmulator
 ) -> None:
     lane = launch(home, aws, *STEPS)
     # A container answers to seven decimals.
     forecasts = forecast(lane)
     check(forecasts, local, 1e-6)
+    assert drift(lane) == drift(here.lane)
     rows = Record(lane.settings.record).ledger()
     trained = [row for row in rows if row.what == "training"]
     assert {row.provider for row in trained} == {"sagemaker"}
     assert all(row.billed_seconds >= 1 for row in trained)
-    standing = aws_emulator.standing()
+    standing = emulator.standing()
     assert len(standing["training job"]) == len(CANDIDATES)
     assert len(standing["model package"]) == len(CANDIDATES)
+    assert len(standing["processing job"]) == 1
     assert aws.sagemaker.describe_model_package_group(ModelPackageGroupName=group_of(small.NAME))
     assert standing["running training job"] == standing["running transform job"] == []
 
@@ -159,7 +176,7 @@ def test_all_steps_run_on_sagemaker_and_back_again(
     assert (served.version, served.home, served.away) == (challenger.version, expected["home"], expected["away"])
     assert served.home_win_probability == pytest.approx(expected["home_win_probability"], abs=1e-6)
     service.remove(small.NAME)
-    assert aws_emulator.running() == []
+    assert emulator.running() == []
 
     back = launch(home, aws)
     (back.settings.home / "tables" / small.NAME / "predictions").rename(home / "aside")
@@ -167,16 +184,22 @@ def test_all_steps_run_on_sagemaker_and_back_again(
     check(back.table("predictions").set_index(["game_id", "version"]).sort_index(), local, 1e-9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
-def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, local: pd.DataFrame, aws: Aws) -> None:
-    check(forecast(launch(home, aws, step)), local, 1e-6 if step == "prediction" else 1e-9)
+@pytest.mark.parametrize(
+    "step",
+    ["training", "monitoring", *(pytest.param(one, marks=pytest.mark.slow) for one in ("registry", "prediction"))],
+)
+def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, here: Here, aws: Aws, emulator: AwsEmulator) -> None:
+    lane = launch(home, aws, step)
+    check(forecast(lane), here.forecasts, 1e-6 if step == "prediction" else 1e-9)
+    assert drift(lane) == drift(here.lane)
+    standing = emulator.standing()
+    assert {name for name in JOB_OF.values() if standing[name]} == {JOB_OF[step]}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_pipeline_on_sagemaker_makes_the_same_assets(
-    home: Path, local: pd.DataFrame, aws: Aws, monkeypatch: pytest.MonkeyPatch
+    home: Path, local: pd.DataFrame, aws: Aws, emulator: AwsEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(run_pipeline.__kwdefaults__, "every", 0.1)
     lane = launch(home, aws, "pipelines")

@@ -29,11 +29,9 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws) -> Iterator[AwsEmulator]:
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    assert aws_emulator.running() == []
+def emulator(emulator: AwsEmulator) -> Iterator[AwsEmulator]:
+    yield emulator
+    assert emulator.running() == []
 
 
 @pytest.fixture
@@ -192,9 +190,8 @@ def test_a_refused_submission_leaves_no_context(
 
 @pytest.mark.slow
 def test_messages_that_cannot_be_read_now_are_read_later(
-    client: PipesSageMakerTrainingClient, emulator: AwsEmulator, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    client: PipesSageMakerTrainingClient, emulator: AwsEmulator, frame: pd.DataFrame
 ) -> None:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     emulator.fault("access_denied", "ListBucket", times=3)
     result = materialise(client, job(frame, "elo"), frame, dg.DagsterInstance.ephemeral())
     assert result.success

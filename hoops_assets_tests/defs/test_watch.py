@@ -142,14 +142,12 @@ def quick() -> Iterator[None]:
 
 
 @pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
+def emulator(emulator: AwsEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
     from hoops_assets.services.training.sagemaker import SageMakerTraining
 
     monkeypatch.setitem(SageMakerTraining.__init__.__kwdefaults__, "every", 0.02)
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    assert aws_emulator.running() == []
+    yield emulator
+    assert emulator.running() == []
 
 
 @pytest.fixture
@@ -290,10 +288,7 @@ def test_an_interrupted_spot_job_is_registered_when_it_has_ended_after_all(
 
 
 @pytest.mark.slow
-def test_a_provider_that_does_not_answer_costs_a_look_and_nothing_else(
-    watched: Watched, emulator: AwsEmulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+def test_a_provider_that_does_not_answer_costs_a_look_and_nothing_else(watched: Watched, emulator: AwsEmulator) -> None:
     watched.submit("elo")
     watched.until_ended("elo")
     emulator.fault("expired_credentials", "DescribeTrainingJob")

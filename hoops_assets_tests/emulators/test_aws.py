@@ -8,7 +8,6 @@ import io
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -45,12 +44,9 @@ server.serve_forever()
 
 
 @pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws) -> Iterator[AwsEmulator]:
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    aws_emulator.images[IMAGE] = ECHO
-    yield aws_emulator
-    aws_emulator.faults.clear()
+def emulator(emulator: AwsEmulator) -> AwsEmulator:
+    emulator.images[IMAGE] = ECHO
+    return emulator
 
 
 def training(name: str = "job", **changes: Any) -> dict[str, Any]:

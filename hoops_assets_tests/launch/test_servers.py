@@ -228,6 +228,15 @@ def test_a_prediction_server_that_runs_already_is_named_and_left_alone(
     assert gone(running.pid)
 
 
+@pytest.fixture
+def with_terminal() -> Iterator[None]:
+    """SIGHUP is not ignored, even where the tests themselves were started with nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("with_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("loaded", [False, True], ids=["while starting", "while serving"])
 def test_a_signal_ends_the_servers_and_gives_the_handlers_back(

@@ -16,15 +16,7 @@ Trained = dict[str, TrainedModel]
 
 
 @pytest.fixture
-def fresh(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> AwsEmulator:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    return aws_emulator
-
-
-@pytest.fixture
-def own(aws: Aws, fresh: AwsEmulator, tmp_path: Path) -> SageMakerRegistry:
+def own(aws: Aws, emulator: AwsEmulator, tmp_path: Path) -> SageMakerRegistry:
     return SageMakerRegistry(tmp_path / "registry", aws)
 
 
@@ -62,14 +54,14 @@ def test_a_challenger_is_approved_and_stays_so(own: SageMakerRegistry, aws: Aws,
 
 @pytest.mark.parametrize("action", ["CreateModelPackage", "PutObject", "DescribeModelPackageGroup"])
 def test_what_fails_is_reported_and_repaired_the_next_time(
-    own: SageMakerRegistry, aws: Aws, fresh: AwsEmulator, trained: Trained, action: str, tmp_path: Path
+    own: SageMakerRegistry, aws: Aws, emulator: AwsEmulator, trained: Trained, action: str, tmp_path: Path
 ) -> None:
-    fresh.fault("access_denied", action, times=100)
+    emulator.fault("access_denied", action, times=100)
     version = own.register(trained["elo"])
     assert own.get("sim", 1) == version
     report = SageMakerMirror(aws, tmp_path).repair(own, "sim")
     assert "not authorized" in (report.problem or "")
-    fresh.faults.clear()
+    emulator.faults.clear()
     report = SageMakerMirror(aws, tmp_path).repair(own, "sim")
     assert (report.added, report.present, report.problem) == ([1], 0, None)
     assert SageMakerMirror(aws, tmp_path).repair(own, "sim").present == 1

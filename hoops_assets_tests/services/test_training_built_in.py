@@ -28,11 +28,9 @@ xgboost = pytest.importorskip("xgboost", reason="the extra emulators is not inst
 
 
 @pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws) -> Iterator[AwsEmulator]:
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    assert aws_emulator.running() == []
+def emulator(emulator: AwsEmulator) -> Iterator[AwsEmulator]:
+    yield emulator
+    assert emulator.running() == []
 
 
 @pytest.fixture

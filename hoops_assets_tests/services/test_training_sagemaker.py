@@ -22,14 +22,9 @@ SLEEP = ("python", "-c", "import time; print('asleep', flush=True); time.sleep(6
 
 
 @pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsEmulator]:
-    """As just started, with the bucket; boto3 waits for nothing between its tries."""
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
-    assert aws_emulator.running() == []
-    aws_emulator.faults.clear()
+def emulator(emulator: AwsEmulator) -> Iterator[AwsEmulator]:
+    yield emulator
+    assert emulator.running() == []
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.sagemaker import SageMakerLineage
 from hoops_assets.services.registry.sagemaker import SageMakerRegistry
 from hoops_assets.services.training.contract import TrainedModel
-
-
-@pytest.fixture
-def emulator(aws_emulator: AwsEmulator, aws: Aws) -> Iterator[AwsEmulator]:
-    aws_emulator.reset()
-    aws.s3.create_bucket(Bucket=aws.settings.bucket)
-    yield aws_emulator
 
 
 def test_the_graph_tells_training_set_commit_and_endpoint_of_every_version(
