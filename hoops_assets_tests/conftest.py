@@ -65,6 +65,22 @@ def emulator(aws_emulator: AwsEmulator, aws: Aws, monkeypatch: pytest.MonkeyPatc
     aws_emulator.faults.clear()
 
 
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """URI of an empty place in a bucket of an emulator of its own: delta-rs waits while it holds the interpreter's lock."""
+    from hoops_assets_tests.emulators.accounts import EmulatorProcess, account
+
+    emulator = EmulatorProcess()
+    try:
+        name = account(emulator.environment).settings.bucket
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in emulator.environment.items():
+                patch.setenv(variable, value)
+            yield f"s3://{name}/tables"
+    finally:
+        emulator.close()
+
+
 LONGEST = ("soak", "ui", "chaos", "launch", "cli")
 """Folders that begin first, so that no worker waits for another at the end."""
 

@@ -164,7 +164,7 @@ def _places() -> Places:
     from hoops_assets.services.lineage.questions import Places
 
     settings = load_settings()
-    return Places(settings.home, settings.tables_root, settings.record)
+    return Places(settings.home, settings.tables_root, settings.record, settings.aws)
 
 
 def _say(text: str) -> None:

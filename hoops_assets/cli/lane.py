@@ -147,7 +147,7 @@ def predict(
         raise ModelError(f"{league} has no model yet; materialise its games and train one: hoops train {league}")
     since = chosen if chosen < today else today - timedelta(days=14)
     _backfill(lanes, since, chosen, quiet=as_json, what="game days")
-    rows = DeltaStore(settings.tables_root).read(league, "predictions", first=chosen, last=chosen)
+    rows = DeltaStore(settings.tables_root, settings.aws).read(league, "predictions", first=chosen, last=chosen)
     if rows.empty:
         raise ModelError(
             f"no model of {league} may forecast {chosen}: version {challenger.version} was trained on games through"

@@ -47,7 +47,7 @@ def _print_models(settings: Settings, since: datetime, league: str | None, last:
     from hoops_assets.services.lineage.questions import Places
     from hoops_assets.services.lineage.questions import as_json as plain
 
-    rows = model_days(Places(settings.home, settings.tables_root, settings.record), since, league)
+    rows = model_days(Places(settings.home, settings.tables_root, settings.record, settings.aws), since, league)
     if as_json:
         print_json([plain(row) for row in rows])
         return

@@ -125,7 +125,7 @@ def _scale(service: Any, settings: Any, league: Any) -> int:
     from hoops_assets.services.prediction.game_nights import nights
     from hoops_assets.store.delta import DeltaStore
 
-    fixtures = DeltaStore(settings.tables_root).read(league.name, "fixtures", columns=["day", "tip_off"])
+    fixtures = DeltaStore(settings.tables_root, settings.aws).read(league.name, "fixtures", columns=["day", "tip_off"])
     planned = nights(fixtures, league.zone, settings.clock(), 2, 4)
     service.scale(league.name, 1, 2)
     service.plan_nights(league.name, planned)
@@ -147,4 +147,4 @@ def _lineage_agrees(emulator: AwsEmulator, where: Any, registry: Any, record: An
 def _forecasts(settings: Any, league: str) -> Any:
     from hoops_assets.store.delta import DeltaStore
 
-    return DeltaStore(settings.tables_root).read(league, "predictions")
+    return DeltaStore(settings.tables_root, settings.aws).read(league, "predictions")

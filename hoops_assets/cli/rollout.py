@@ -45,7 +45,8 @@ def decide(league: League, page: Page = False, as_json: Json = False) -> None:
     from hoops_assets.store.record import Record
 
     settings = load_settings()
-    store, record, found = DeltaStore(settings.tables_root), Record(settings.record), get_league(settings.home, league)
+    store, record = DeltaStore(settings.tables_root, settings.aws), Record(settings.record)
+    found = get_league(settings.home, league)
     advice = advise(store, record, open_registry(settings.registry, settings.home / "registry", settings.aws), found)
     if page:
         from hoops_assets.services.lineage.pages import decide_page
@@ -82,7 +83,8 @@ def rollback(
     from hoops_assets.store.record import Record, who
 
     settings = load_settings()
-    one, record, store = get_league(settings.home, league), Record(settings.record), DeltaStore(settings.tables_root)
+    one, record = get_league(settings.home, league), Record(settings.record)
+    store = DeltaStore(settings.tables_root, settings.aws)
     given: dict[str, Any] = resources(settings)
     registry, prediction = given["registry"], given["prediction"]
     assert isinstance(registry, RegistryResource)

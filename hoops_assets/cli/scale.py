@@ -40,7 +40,7 @@ def apply(league: League, least: Least = 2, most: Most = 4, as_json: Json = Fals
 
 @app.command("set")
 def set_(league: League, least: int, most: int, as_json: Json = False) -> None:
-    """How many workers answer: a fixed number, or between two by the load."""
+    """How many workers answer outside the game nights: a fixed number, or between two by the load."""
     _told(_service().scale(league, least, most), as_json)
 
 
@@ -57,7 +57,7 @@ def _nights(league: str, least: int, most: int) -> list[Night]:
 
     settings = load_settings()
     found = get_league(settings.home, league)
-    fixtures = DeltaStore(settings.tables_root).read(league, "fixtures", columns=["day", "tip_off"])
+    fixtures = DeltaStore(settings.tables_root, settings.aws).read(league, "fixtures", columns=["day", "tip_off"])
     return nights(fixtures, found.zone, settings.clock(), least, most)
 
 

@@ -23,17 +23,21 @@ ATTEMPTS = 4
 """How often one call is tried: botocore's standard mode, which waits longer each time and retries only what may pass."""
 
 _KINDS: dict[Kind, tuple[str, ...]] = {
-    "not_found": ("ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "NotFound", "404"),
-    "conflict": ("ResourceInUse", "ResourceInUseException", "ConflictException", "PreconditionFailed",
-                 "ConditionalRequestConflict", "OperationAborted"),
-    "quota": ("ResourceLimitExceeded", "LimitExceededException", "ServiceQuotaExceededException"),
+    "not_found": ("ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException", "NoSuchKey", "NoSuchBucket",
+                  "NotFound", "404"),
+    "conflict": ("ResourceInUse", "ResourceInUseException", "ConflictException", "ConcurrentUpdateException",
+                 "PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"),
+    "quota": ("ResourceLimitExceeded", "LimitExceeded", "LimitExceededException", "ServiceQuotaExceededException"),
     "throttled": ("Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "SlowDown",
                   "TooManyRequestsException", "RequestThrottled", "ServiceUnavailable", "ServiceUnavailableException"),
     "permission": ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnrecognizedClientException",
-                   "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
-                   "ExpiredTokenException", "NotAuthorized", "OptInRequired", "403"),
-    "timed_out": ("RequestTimeout", "RequestTimeoutException"),
+                   "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSignatureException",
+                   "IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
+                   "ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed", "NotAuthorized",
+                   "OptInRequired", "403"),
+    "timed_out": ("RequestTimeout", "RequestTimeoutException", "InternalError"),
 }  # fmt: skip
+_BY_STATUS: dict[int, Kind] = {401: "permission", 403: "permission", 404: "not_found", 429: "throttled"}
 _BY_CODE: dict[str, Kind] = {code: kind for kind, codes in _KINDS.items() for code in codes}
 _NOT_FOUND = re.compile(r"could not find|not found|does not exist|cannot find", re.IGNORECASE)
 _IN_USE = re.compile(r"already exist|cannot (create|update|delete) .*(exist|progress|status)", re.IGNORECASE)
@@ -51,21 +55,23 @@ def kind_of(error: Exception) -> Kind | None:
         | exceptions.TokenRetrievalError | exceptions.SSOError,
     ):  # fmt: skip
         return "permission"
-    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
-        return "timed_out"  # no answer within the client's patience, whatever stood in the way
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError):
+        return "timed_out"  # no whole answer within the client's patience, whatever stood in the way
     return "invalid" if isinstance(error, exceptions.BotoCoreError) else None
 
 
 def _kind_of_answer(answer: Mapping[str, Any]) -> Kind:
     code, message = answer.get("Error", {}).get("Code", ""), answer.get("Error", {}).get("Message", "")
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     if code in _BY_CODE:
         return _BY_CODE[code]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
     # SageMaker says ValidationException for most of what is missing, and for what stands already.
     if _NOT_FOUND.search(message):
         return "not_found"
     if _IN_USE.search(message):
         return "conflict"
-    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     return "timed_out" if status >= 500 else "invalid"
 
 
@@ -152,12 +158,18 @@ class Aws:
             yield from (found["Key"] for found in page.get("Contents", ()))
 
     def delete_under(self, uri: str) -> int:
-        """Deletes all objects under a URI; returns how many there were."""
+        """Deletes all objects under a URI; returns how many there were. Raises ClientError if one of them stays."""
+        from botocore.exceptions import ClientError
+
         bucket, _ = split(uri)
         keys = list(self.keys(uri))
         for start in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[start : start + 1000]]
-            self.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            answer = self.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            # The call itself succeeds (200): what S3 did not delete it tells key by key.
+            for first in answer.get("Errors", ())[:1]:
+                told = f"{first.get('Message', '')} ({first.get('Key')} and {len(answer['Errors']) - 1} others stay)"
+                raise ClientError({"Error": {"Code": first.get("Code", ""), "Message": told}}, "DeleteObjects")
         return len(keys)
 
     def encryption(self) -> dict[str, str]:

@@ -31,6 +31,6 @@ def tell(context: dg.AssetExecutionContext, lane: Lane, record: RecordResource, 
     if why:
         context.log.error(why)
     text = why or f"{what} is whole again"
-    raise_alarm(
-        record.open(), Alarm(lane.league.name, PREFIX + what, "red" if why else "green", text, run_id=context.run_id)
-    )
+    alarm = Alarm(lane.league.name, PREFIX + what, "red" if why else "green", text, run_id=context.run_id)
+    if raise_alarm(record.open(), alarm) == "not told":
+        context.log.warning(f"{alarm.alarm} turned {alarm.state}, and nobody could be told yet: see hoops doctor")

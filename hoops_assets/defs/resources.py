@@ -24,10 +24,11 @@ from hoops_assets.store.calendar import write_calendar
 from hoops_assets.store.io_manager import TableIOManager, TablesResource, ValueIOManager
 
 if TYPE_CHECKING:
-    from hoops_assets.judging.health import Counts
+    from hoops_assets.judging.health import Look
     from hoops_assets.services.monitoring.contract import MonitoringService
     from hoops_assets.services.monitoring.watch import Watch
     from hoops_assets.services.pipelines.contract import PipelineService
+    from hoops_assets.services.prediction.captured import Collected
     from hoops_assets.services.prediction.contract import Endpoint, Packed, PredictionService
     from hoops_assets.services.prediction.rollout import Rollout
     from hoops_assets.services.registry.contract import MirrorReport, Registry
@@ -277,23 +278,25 @@ class PredictionResource(dg.ConfigurableResource):
         lock = Path(self.home) / "serving" / f".{league.name}.rollout.lock"
         return Rollout(league.name, self.service(registry), record, pack, lock, tell)
 
-    def counts(self, league: str, version: int) -> Counts | None:
-        """What the running server has counted of a version's answers; None if none runs."""
-        from hoops_assets.judging.health import read_counts
+    def look(self, league: str, canary: int, champion: int) -> tuple[str, Look] | None:
+        """The running server, and what it has counted of two versions' answers; None if none runs."""
+        from hoops_assets.judging.health import Look, read_counts
         from hoops_assets.workloads.serve.client import running_server
 
         server = running_server(Path(self.home))
-        return read_counts(server.metrics(), league, version) if server else None
+        if server is None:
+            return None
+        page = server.metrics()
+        counted = (read_counts(page, league, version) for version in (canary, champion))
+        return f"{server.pid} {server.started_at}", Look(*counted)
 
-    def collect_answers(self, league: str, store: DeltaStore, record: Record) -> int:
-        """Takes what a cloud's endpoint answered into the record; returns how many rows that made.
+    def collect_answers(self, league: str, store: DeltaStore, record: Record) -> Collected:
+        """Takes what a cloud's endpoint answered into the record. A server of this machine writes there by itself."""
+        from hoops_assets.services.prediction.captured import Collected, import_captured, places_of
 
-        A server of this machine writes them there by itself.
-        """
         if self.provider == "local":
-            return 0
+            return Collected(0, 0)
         from hoops_assets.services.aws import connect
-        from hoops_assets.services.prediction.captured import import_captured, places_of
 
         places = places_of(store.read(league, "fixtures", columns=["game_id", "day", "home", "away"]))
         cursor = Path(self.home) / "serving" / f"captured.{league}.json"
@@ -317,7 +320,7 @@ class PredictionResource(dg.ConfigurableResource):
 def resources(settings: Settings) -> dict[str, object]:
     """All resources of the location, by the key under which assets ask for them."""
     home, aws = settings.home, settings.aws.model_dump()
-    tables = TablesResource(root=settings.tables_root)
+    tables = TablesResource(root=settings.tables_root, region=settings.aws.region, kms_key=settings.aws.kms_key)
     return {
         SOURCES: SourcesResource(home=str(home), now=settings.now.isoformat() if settings.now else ""),
         "tables": tables,

@@ -127,7 +127,7 @@ def bench_serving(
     """
     if requests < 1:
         raise HoopsError(f"--requests {requests}: measure at least one")
-    registry, store = LocalRegistry(settings.home / "registry"), DeltaStore(settings.tables_root)
+    registry, store = LocalRegistry(settings.home / "registry"), DeltaStore(settings.tables_root, settings.aws)
     model = _model(settings, registry, league.name)
     folder = registry.artefacts(league.name, model.version)
     rows = pd.read_parquet(folder / HELD_OUT)[list(model.features)]

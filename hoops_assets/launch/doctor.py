@@ -19,7 +19,7 @@ from typing import Literal
 
 import yaml
 
-from hoops_assets.errors import HoopsError
+from hoops_assets.errors import HoopsError, SettingsError
 from hoops_assets.settings import Settings
 
 State = Literal["well", "warning", "ill"]
@@ -51,9 +51,10 @@ def examine(settings: Settings) -> list[Finding]:
     for examination in EXAMINATIONS:
         try:
             findings += examination(settings)
-        except (HoopsError, OSError) as error:
+        except Exception as error:  # whatever is ill, the rest is still looked at
             name = (examination.__doc__ or examination.__name__).strip().rstrip(".").lower()
-            findings.append(Finding(name, "ill", str(error), "mend what the message names and look again"))
+            told = str(error) if isinstance(error, HoopsError | OSError) else f"{type(error).__name__}: {error}"
+            findings.append(Finding(name, "ill", told, "mend what the message names and look again"))
     return findings
 
 
@@ -133,18 +134,54 @@ def _instance(settings: Settings) -> Iterator[Finding]:
     """The Dagster instance."""
     import dagster as dg
 
-    from hoops_assets.launch.instance import UNFINISHED, open_instance
+    from hoops_assets.launch.instance import UNFINISHED, open_instance, told_plainly
 
-    instance = open_instance(settings)
-    unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    with told_plainly(settings.dagster_home):
+        instance = open_instance(settings)
+        unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        alive = [status for status in instance.get_daemon_statuses().values() if status.healthy]
     storage = type(instance.event_log_storage).__name__
     yield Finding("Dagster instance", "well", f"{storage}, {len(unfinished)} runs unfinished")
-    alive = [status for status in instance.get_daemon_statuses().values() if status.healthy]
     yield (
         Finding("Dagster daemon", "well", f"{len(alive)} of its parts are running")
         if alive
         else Finding("Dagster daemon", "warning", "not running: no schedule and no sensor fires", "start it: hoops up")
     )
+
+
+def _pools(settings: Settings) -> Iterator[Finding]:
+    """Limits of the pools."""
+    from hoops_assets.launch.instance import told_plainly
+    from hoops_assets.launch.limits import limits
+
+    with told_plainly(settings.dagster_home):
+        found = limits(settings)
+    other = [
+        f"{one.pool} {'not set' if one.applied is None else one.applied} (wanted {one.wanted})"
+        for one in found
+        if one.applied != one.wanted
+    ]
+    yield (
+        Finding("limits of the pools", "warning", ", ".join(other), "set them: hoops limits apply")
+        if other
+        else Finding("limits of the pools", "well", f"{len(found)} pools, as the settings want them")
+    )
+
+
+def _alerts(settings: Settings) -> Iterator[Finding]:
+    """Addresses of alerts."""
+    from hoops_assets.services.monitoring.alerts import VARIABLE, Alerts, addresses
+
+    urls = addresses()
+    if not urls:
+        yield Finding("alerts", "well", f"off: {VARIABLE} is not set")
+        return
+    try:
+        Alerts(urls)
+    except SettingsError as error:
+        yield Finding("alerts", "ill", str(error), f"correct {VARIABLE} in the environment of `hoops up`")
+    else:
+        yield Finding("alerts", "well", f"go to {len(urls)} addresses")
 
 
 def _leagues(settings: Settings) -> Iterator[Finding]:
@@ -265,5 +302,5 @@ def _importable(module: str) -> bool:
 
 
 EXAMINATIONS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _python, _pins, _home, _clock, _record, _instance, _leagues, _registry, _providers, _ports,
+    _python, _pins, _home, _clock, _record, _instance, _pools, _alerts, _leagues, _registry, _providers, _ports,
 )  # fmt: skip

@@ -214,7 +214,7 @@ class Lanes:
             raise HoopsError(f"nothing serves {self.league.name}: {refused}")
         must("endpoint_fixtures")
         must("canary_verdict")
-        judged = trial(DeltaStore(self.settings.tables_root), self.record, self.league)
+        judged = trial(DeltaStore(self.settings.tables_root, self.settings.aws), self.record, self.league)
         if judged is None or judged.verdict.choice == "roll_out":
             must("live_endpoint")
         elif judged.verdict.decided:

@@ -20,6 +20,7 @@ from pathlib import Path
 import dagster as dg
 
 from hoops_assets.launch.instance import open_instance
+from hoops_assets.services.registry.contract import IMPORTED
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.settings import Settings
 from hoops_assets.store.delta import DeltaStore
@@ -70,7 +71,7 @@ def tidy(settings: Settings, leagues: list[str], older_than: timedelta, tell: Te
         done.bytes += file.stat().st_size
         file.unlink()
         done.batches += 1
-    store = DeltaStore(settings.tables_root)
+    store = DeltaStore(settings.tables_root, settings.aws)
     registry = LocalRegistry(settings.home / "registry")
     for league in leagues:
         named = _named_versions(registry, league)
@@ -85,9 +86,11 @@ def tidy(settings: Settings, leagues: list[str], older_than: timedelta, tell: Te
 
 
 def _named_versions(registry: LocalRegistry, league: str) -> dict[str, list[int]]:
-    """Table -> its versions that registered models were trained on."""
+    """Table -> its versions that registered models were trained on; of an imported model nobody knows any."""
     named: dict[str, list[int]] = {}
     for version in registry.list(league):
+        if version.provider == IMPORTED:
+            continue
         training_set = registry.manifest(league, version.version).training_set
         # A manifest names its table as LEAGUE/TABLE.
         named.setdefault(training_set.table.rpartition("/")[2], []).append(training_set.table_version)

@@ -6,10 +6,11 @@ What belongs here: an SDK's error as one of ours, the settings that a step canno
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ _REFUSALS: dict[int, ErrorKind] = {
     422: "invalid", 429: "throttled",
 }  # fmt: skip
 NEEDED = ("region", "bucket", "role", "image")
+_log = logging.getLogger(__name__)
 
 
 def connect(settings: AwsSettings, endpoint_url: str | None = None) -> Aws:
@@ -59,6 +61,16 @@ def asked(doing: str) -> Iterator[None]:
         raise ServiceError(kind, f"{doing}: {explain(error)}") from error
 
 
+def clean_up(aws: Aws, uri: str) -> None:
+    """Deletes all objects under a URI after something else was done or went wrong, which matters more: if it cannot, it
+    says so in the log."""
+    try:
+        with asked(f"deleting {uri}"):
+            aws.delete_under(uri)
+    except ServiceError as error:
+        _log.warning("%s; objects of no use are left there", error)
+
+
 @contextmanager
 def refusal_of(doing: str) -> Iterator[None]:
     """Turns what a container of ours refused (SageMaker's ModelError) into the kind of its own HTTP status."""
@@ -77,6 +89,14 @@ def kind_of_reason(reason: str) -> ErrorKind:
     if reason.startswith(("CapacityError", "ResourceLimitExceeded")) or "Unable to provision requested" in reason:
         return "quota"
     return "throttled" if reason.startswith("InternalServerError") else "failed"
+
+
+def over_its_limit(told: Mapping[str, Any]) -> bool:
+    """Whether its stopping condition stopped a processing job, by its description: there is no status for that alone."""
+    if told["ProcessingJobStatus"] != "Stopped" or "ProcessingStartTime" not in told:
+        return False
+    ran = (told["ProcessingEndTime"] - told["ProcessingStartTime"]).total_seconds()
+    return ran >= told["StoppingCondition"]["MaxRuntimeInSeconds"]
 
 
 def unpack(aws: Aws, uri: str, final: Path) -> None:

@@ -1,7 +1,7 @@
 """Alarms of a league: which are red, since when, and the edges at which they turned.
 
-What belongs here: the view of the record's table `alarms`. Who looks decides what is an alarm; here only edges are kept,
-so that the same red told a hundred times is one row.
+What belongs here: the view of the record's tables `alarms` and `alerts`. Who looks decides what is an alarm; here only
+edges are kept, so that the same red told a hundred times is one row, and of which of them people are still to be told.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hoops_assets.store.record import Record
 
 TABLE = "alarms"
+ALERTS = "alerts"
 
 State = Literal["red", "green"]
 
@@ -57,6 +58,21 @@ def history(record: Record, league: str) -> list[Alarm]:
         Alarm(**{name: row[name] for name in names}, evidence=json.loads(row["evidence"]))
         for row in record.rows(TABLE, league=league)
     ]
+
+
+def due(record: Record, edge: Alarm) -> None:
+    """Records that people are to be told of a recorded edge."""
+    record.append(ALERTS, {"alarm_id": edge.id, "event": "due"})
+
+
+def told(record: Record, edge: Alarm) -> None:
+    """Records that people were told of it."""
+    record.append(ALERTS, {"alarm_id": edge.id, "event": "told"})
+
+
+def is_due(record: Record, edge: Alarm) -> bool:
+    """Whether people were to be told of a recorded edge and were not."""
+    return {row["event"] for row in record.rows(ALERTS, alarm_id=edge.id)} == {"due"}
 
 
 def current(record: Record, league: str) -> dict[str, Alarm]:

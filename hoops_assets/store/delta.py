@@ -19,16 +19,21 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from hoops_assets.errors import StoreError
+from hoops_assets.settings import AwsSettings
 from hoops_assets.store.faults import fault_point
 from hoops_assets.store.schemas import TABLES, TableSpec
 
 
 class DeltaStore:
-    """All tables under one root, a folder or an object-store URI; one Delta table per league and table name."""
+    """All tables under one root, a folder or an object-store URI; one Delta table per league and table name.
 
-    def __init__(self, root: str, storage_options: dict[str, str] | None = None) -> None:
+    Args:
+        aws: where the root's bucket is, and the key of its objects; of no matter to a folder.
+    """
+
+    def __init__(self, root: str, aws: AwsSettings | None = None) -> None:
         self.root = root.rstrip("/")
-        self.storage_options = _options(root) if storage_options is None else storage_options
+        self.storage_options = storage_options(root, aws)
 
     def uri(self, league: str, table: str) -> str:
         return f"{self.root}/{league}/{table}"
@@ -219,14 +224,19 @@ class DeltaStore:
         )
 
 
-def _options(root: str) -> dict[str, str] | None:
-    """What delta-rs must be told to reach a bucket; region, address and credentials it takes from AWS's own variables.
+def storage_options(root: str, aws: AwsSettings | None) -> dict[str, str] | None:
+    """What delta-rs must be told to reach a bucket; address and credentials it takes from AWS's own variables, and the
+    region where the settings name none.
 
     Commits are conditional puts, so that two writers need no table of locks.
     """
     if not root.startswith(("s3://", "s3a://")):
         return None
     options = {"aws_conditional_put": "etag"}
+    if aws and aws.region:
+        options["aws_region"] = aws.region
+    if aws and aws.kms_key:
+        options |= {"aws_server_side_encryption": "aws:kms", "aws_sse_kms_key_id": aws.kms_key}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
     if endpoint:
         options |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from hoops_assets.errors import StoreError
+from hoops_assets.settings import AwsSettings
 from hoops_assets.store.schemas import TABLES
 
 if TYPE_CHECKING:
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 
 
 class TablesResource(dg.ConfigurableResource):
-    """The Delta tables of all leagues under one root."""
+    """The Delta tables of all leagues under one root. Args: region, kms_key: of its bucket and objects, see AwsSettings."""
 
     root: str
+    region: str = ""
+    kms_key: str = ""
 
     @property
     def store(self) -> "DeltaStore":
         from hoops_assets.store.delta import DeltaStore
 
-        return DeltaStore(self.root)
+        return DeltaStore(self.root, AwsSettings(region=self.region, kms_key=self.kms_key))
 
 
 class TableIOManager(dg.ConfigurableIOManager):

@@ -6,7 +6,8 @@ at first use and guarded by triggers that refuse UPDATE and DELETE, and on SQLit
 `launches`: one row when something starts and one when it ends, under one launch_id; `Record.ledger` merges the two. A
 launch without its end row is `unfinished`: it runs, or it was killed.
 
-`alarms`: one row whenever an alarm turns red or green; its view is `store.alarms`.
+`alarms`: one row whenever an alarm turns red or green; `alerts`: one row when people are to be told of such a turn, and
+one when they were. Their view is `store.alarms`.
 
 `deployments`: one row for every change of what serves, written after the serving side confirmed it; its views are in
 `store.deployments`. `served_predictions`: one row for every answer given to a customer, with the version that the
@@ -150,6 +151,11 @@ def _metadata() -> sa.MetaData:
         sa.Index("alarms_league_alarm", "league", "alarm"),
     )
     append_only(
+        "alerts",
+        sa.Column("alarm_id", sa.Integer, nullable=False, index=True),
+        sa.Column("event", sa.String(8), nullable=False),  # due, told
+    )
+    append_only(
         "served_predictions",
         sa.Column("request_id", sa.String(64), nullable=False),
         sa.Column("customer", sa.String(80), nullable=False),
@@ -254,6 +260,29 @@ class Record:
                 query = query.where(found.c.at < _naive(until))
             for name, value in equal.items():
                 query = query.where(found.c[name] == value)
+            return [{**row, "at": row["at"].replace(tzinfo=UTC)} for row in connection.execute(query).mappings()]
+
+    def last_rows(self, table: str, by: Sequence[str], **equal: Any) -> list[dict[str, Any]]:
+        """Of the rows of a table that agree in some columns the last one, and as `rows` how many there are.
+
+        The database groups them, so that the answers of years are not read.
+
+        Args:
+            by: columns; null is a value of its own.
+            equal: column=value, all of which must hold.
+
+        Returns:
+            One dictionary a group, in the order of the rows' appending; `at` is aware, UTC.
+        """
+        import sqlalchemy as sa
+
+        with self._connection() as (connection, metadata):
+            found = metadata.tables[table]
+            groups = sa.select(sa.func.max(found.c.id).label("last"), sa.func.count().label("rows"))
+            for name, value in equal.items():
+                groups = groups.where(found.c[name] == value)
+            last = groups.group_by(*(found.c[name] for name in by)).subquery()
+            query = sa.select(found, last.c.rows).join(last, found.c.id == last.c.last).order_by(found.c.id)
             return [{**row, "at": row["at"].replace(tzinfo=UTC)} for row in connection.execute(query).mappings()]
 
     @contextmanager

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 from botocore import exceptions
+from botocore.stub import Stubber
 
 from hoops_assets.clouds.aws import Aws, Kind, explain, kind_of, split, tagged, tags
 from hoops_assets.services.errors import ErrorKind
@@ -25,16 +26,27 @@ def refused(code: str, message: str = "", status: int = 400) -> exceptions.Clien
         (refused("ValidationException", "Requested resource not found."), "not_found"),
         (refused("ValidationException", 'Could not find endpoint "arn"'), "not_found"),
         (refused("ValidationError", "Endpoint e of account 1 not found."), "not_found"),
+        (refused("ObjectNotFoundException", "No scalable target registered"), "not_found"),
+        (refused("SomethingNew", status=404), "not_found"),
         (refused("NoSuchKey"), "not_found"),
         (refused("404", "Not Found"), "not_found"),
         (refused("ResourceInUse"), "conflict"),
         (refused("ValidationException", 'Cannot create already existing model "arn".'), "conflict"),
         (refused("ValidationException", 'Cannot update in-progress endpoint "arn".'), "conflict"),
         (refused("PreconditionFailed"), "conflict"),
+        (refused("ConcurrentUpdateException", "There is a concurrent update pending"), "conflict"),
+        (refused("LimitExceeded", "The maximum limit for an alarm resource"), "quota"),
         (refused("ResourceLimitExceeded"), "quota"),
         (refused("ThrottlingException"), "throttled"),
         (refused("SlowDown", status=503), "throttled"),
+        (refused("SomethingNew", status=429), "throttled"),
         (refused("ExpiredTokenException"), "permission"),
+        (refused("InvalidSignatureException", "The signature we calculated does not match"), "permission"),
+        (refused("MissingAuthenticationTokenException"), "permission"),
+        (refused("RequestExpired"), "permission"),
+        (refused("RequestTimeTooSkewed", status=403), "permission"),
+        (refused("SomethingNew", "Your key was not found", status=403), "permission"),
+        (refused("SomethingNew", status=401), "permission"),
         (refused("AccessDenied", status=403), "permission"),
         (exceptions.NoCredentialsError(), "permission"),
         (refused("ValidationException", "1 validation errors detected"), "invalid"),
@@ -43,6 +55,7 @@ def refused(code: str, message: str = "", status: int = 400) -> exceptions.Clien
         (refused("InternalFailure", status=500), "timed_out"),
         (exceptions.EndpointConnectionError(endpoint_url="http://x"), "timed_out"),
         (exceptions.ReadTimeoutError(endpoint_url="http://x"), "timed_out"),
+        (exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2), "timed_out"),
         (ValueError("ours"), None),
     ],
     ids=repr,
@@ -66,6 +79,19 @@ def test_keys_and_tags() -> None:
     assert tagged(tags("nba", "training", version="1")) == {
         "hoops:league": "nba", "hoops:step": "training", "hoops:version": "1",
     }  # fmt: skip
+
+
+def test_an_object_that_stays_is_an_error_though_the_call_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    aws = Aws(AwsSettings(bucket="b", region="us-east-1"))
+    errors = [{"Key": key, "Code": "AccessDenied", "Message": "not authorized: s3:DeleteObject"} for key in ("p/1", "p/2")]
+    with Stubber(aws.s3) as s3:
+        s3.add_response("list_objects_v2", {"Contents": [{"Key": "p/1"}, {"Key": "p/2"}]})
+        s3.add_response("delete_objects", {"Errors": errors})
+        with pytest.raises(exceptions.ClientError, match="DeleteObject.*p/1 and 1 others stay") as refused:
+            aws.delete_under("s3://b/p/")
+    assert kind_of(refused.value) == "permission"
 
 
 def test_nothing_of_the_sdk_is_imported_before_it_is_used() -> None:

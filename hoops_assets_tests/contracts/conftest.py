@@ -22,7 +22,6 @@ from hoops_assets_tests.contracts import live
 from hoops_assets_tests.contracts.prediction_stages import Stage
 from hoops_assets_tests.contracts.providers import PROVIDERS, Provider
 from hoops_assets_tests.contracts.recording import Recorder
-from hoops_assets_tests.emulators.accounts import EmulatorProcess, account
 from hoops_assets_tests.workloads.frames import job, training_frame
 
 LEARNERS = ("elo", "logistic", "base_rate")
@@ -106,20 +105,6 @@ if live.wanted():
 @pytest.fixture(scope="module", params=RUN_AGAINST)
 def provider(request: pytest.FixtureRequest) -> Provider:
     return PROVIDERS[request.param](request)
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """URI of an empty place in a bucket of an emulator of its own: delta-rs waits while it holds the interpreter's lock."""
-    emulator = EmulatorProcess()
-    try:
-        name = account(emulator.environment).settings.bucket
-        with pytest.MonkeyPatch.context() as patch:
-            for variable, value in emulator.environment.items():
-                patch.setenv(variable, value)
-            yield f"s3://{name}/tables"
-    finally:
-        emulator.close()
 
 
 @pytest.fixture

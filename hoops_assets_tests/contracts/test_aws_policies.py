@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import urllib.request
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -28,9 +30,11 @@ from hoops_assets.services.registry.sagemaker import SageMakerRegistry
 from hoops_assets.services.training.contract import train
 from hoops_assets.services.training.local import LocalTraining
 from hoops_assets.services.training.sagemaker import SageMakerTraining
+from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets_tests.conftest import REPOSITORY
 from hoops_assets_tests.contracts.conftest import GAMES, Pack, coming
+from hoops_assets_tests.store.frames import results
 from hoops_assets_tests.workloads.frames import job
 from hoops_assets_tests.workloads.test_drift import spec, world
 
@@ -54,6 +58,35 @@ def documented(step: str) -> set[str]:
 
 def seen(emulator: AwsEmulator) -> set[str]:
     return {action for action, count in emulator.seen.items() if count}
+
+
+def acted(emulator: AwsEmulator) -> set[str]:
+    """In the name of the role."""
+    return {action for action, count in emulator.acted.items() if count}
+
+
+def test_the_role_of_jobs_and_endpoints(
+    emulator: AwsEmulator, aws: Aws, pack: Pack, registry: LocalRegistry, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    train(SageMakerTraining(aws, tmp_path, every=0.02), job(frame, "base_rate"), frame, every=0.05)
+    prediction = SageMakerPrediction(aws, registry, patience=60, every=0.03)
+    prediction.deploy("roles", pack("roles", 1), {1: 100})
+    prediction.invoke("roles", GAMES)
+    prediction.remove("roles")
+    # The emulator pulls no image and measures no machine.
+    unseen = {action for action in documented("RoleOfJobs") if action.startswith(("ecr:", "cloudwatch:"))}
+    assert acted(emulator) | unseen | {"logs:DescribeLogStreams"} == documented("RoleOfJobs")
+
+
+def test_tables_in_a_bucket(bucket: str) -> None:
+    store, day = DeltaStore(bucket), date(2030, 1, 1)
+    for score in (70, 80):
+        store.overwrite("policies", "results", results([day], score))
+    assert store.vacuum("policies", "results", timedelta(0), [])[0] == 1
+    with urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/hoops/seen") as answer:
+        asked = set(json.load(answer)) - {"s3:CreateBucket"}
+    # An upload in parts that fails is taken back.
+    assert asked | {"s3:AbortMultipartUpload"} == documented("Tables")
 
 
 def test_training(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -91,10 +124,10 @@ def test_pipelines(emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_pat
     emulator.fault("limit_exceeded", "StartPipelineExecution")
     with pytest.raises(ServiceError):
         service.start(other, frame)
-    assert seen(emulator) == documented("Pipelines")
-    # A pipeline reads the judgement as itself; StopProcessingJob is for one that is stopped while it judges.
-    own = {action for action, count in emulator.acted.items() if count}
-    assert own | {"s3:GetObject", "sagemaker:StopProcessingJob"} == documented("RoleOfPipelines")
+    # DescribeProcessingJob tells why an evaluation failed.
+    assert seen(emulator) | {"sagemaker:DescribeProcessingJob"} == documented("Pipelines")
+    # StopProcessingJob is for a pipeline that is stopped while it judges.
+    assert acted(emulator) - documented("RoleOfJobs") | {"sagemaker:StopProcessingJob"} == documented("RoleOfPipelines")
 
 
 def test_monitoring(emulator: AwsEmulator, aws: Aws, tmp_path: Path) -> None:
@@ -122,6 +155,8 @@ def test_prediction(
         lambda: service.scale(league, 1, 2),
         lambda: service.remove(league, 1),
         lambda: service.batch(models[1], frame.head(3)),
+        lambda: emulator.fault("slow_start", "CreateTransformJob", seconds=30),
+        lambda: service.cancel(service.submit(models[1], frame.head(4))),
     ]
     for call in calls:
         call()

@@ -148,6 +148,7 @@ class Fault:
     action: str = "*"
     times: int = ALWAYS
     seconds: float = 0.0
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        met = "+".join(f"{fault.kind}-{fault.action}" for fault in self.faults) or self.program
+        met = "+".join(f"{fault.kind}-{fault.action}{f'-after-{fault.after}' * bool(fault.after)}" for fault in self.faults) or self.program
         return f"{self.act.__name__}:{met}:{self.outcome}"
 
 
@@ -184,6 +185,9 @@ CASES = [
       for kind, outcome in REFUSED for action in ("CreateTrainingJob", "PutObject")),
     *(Case(training, (Fault(kind, "DescribeTrainingJob"),), outcome) for kind, outcome in REFUSED[:3]),
     *(Case(training, (Fault(kind, "GetObject"),), outcome) for kind, outcome in REFUSED[1:3]),
+    # Training: what begins in the midst of it; from then on no call succeeds, not those that clean up either.
+    Case(training, (Fault("access_denied", "PutObject", after=1),), "permission"),
+    Case(training, (Fault("expired_credentials", after=1),), "permission"),
     # Training: what passes.
     *(Case(training, (Fault(kind, action, 3),), SUCCEEDS)
       for kind in ("throttling", "internal_error")
@@ -224,6 +228,8 @@ CASES = [
     # Batch.
     *(Case(batch, (Fault("throttling", action),), "throttled", slow=True)
       for action in ("CreateModel", "CreateTransformJob", "PutObject")),
+    Case(batch, (Fault("internal_error", "CreateTransformJob"),), "timed_out", slow=True),
+    Case(batch, (Fault("not_yet_visible", "CreateTransformJob", 3),), SUCCEEDS, slow=True),
     Case(batch, (Fault("capacity_error", "CreateTransformJob", 1),), "quota", slow=True),
 ]  # fmt: skip
 
@@ -293,7 +299,7 @@ def test_a_fault_ends_as_stated_and_leaves_nothing(case: Case, make: Make) -> No
         first_deployment(world)
     before = left(world), len(world.emulator.running())
     for fault in case.faults:
-        world.emulator.fault(fault.kind, fault.action, times=fault.times, seconds=fault.seconds)
+        world.emulator.fault(fault.kind, fault.action, fault.times, fault.seconds, fault.after)
     if case.outcome == SUCCEEDS:
         case.act(world)
         assert (left(world), len(world.emulator.running())) == expected

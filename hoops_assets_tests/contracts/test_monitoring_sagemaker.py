@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -71,6 +72,17 @@ def test_a_job_that_is_refused_leaves_nothing(
     assert (emulator.standing()["object"], emulator.standing()["processing job"]) == ([], [])
 
 
+@pytest.mark.parametrize(("fault", "action"), [("access_denied", "PutObject"), ("expired_credentials", "*")])
+def test_what_is_refused_in_the_midst_of_a_submission_keeps_its_kind(
+    service: SageMakerMonitoring, emulator: AwsEmulator, games: pd.DataFrame, fault: str, action: str
+) -> None:
+    emulator.fault(fault, action, times=100, after=1)
+    with pytest.raises(ServiceError) as refused:
+        service.submit(drift_job(games))
+    assert refused.value.kind == "permission"
+    assert emulator.standing()["object"] == []
+
+
 def test_no_capacity_is_a_quota_and_asking_again_starts_another(
     service: SageMakerMonitoring, emulator: AwsEmulator, games: pd.DataFrame
 ) -> None:
@@ -108,10 +120,15 @@ def test_a_job_that_is_not_yet_visible_is_queued(
     service.cancel(name)
 
 
+@pytest.mark.parametrize("overtime", ["Stopped", "Failed"])
 def test_a_job_over_its_time_limit_is_timed_out(
-    service: SageMakerMonitoring, emulator: AwsEmulator, aws: Aws, games: pd.DataFrame
-) -> None:
+    service: SageMakerMonitoring, emulator: AwsEmulator, aws: Aws, games: pd.DataFrame,
+    overtime: Literal["Stopped", "Failed"],
+) -> None:  # fmt: skip
+    emulator.processing_jobs.overtime = overtime
     emulator.images[aws.settings.image] = ("python", "-c", "import time; time.sleep(60)")
-    with pytest.raises(ServiceError) as failed:
-        look(service, drift_job(games, time_limit=1), every=0.05)
+    asked = drift_job(games, time_limit=1)
+    with pytest.raises(ServiceError, match="time limit of 1 s|MaxRuntimeInSeconds") as failed:
+        look(service, asked, every=0.05)
     assert failed.value.kind == "timed_out"
+    assert aws.sagemaker.describe_processing_job(ProcessingJobName=asked.name)["ProcessingJobStatus"] == overtime

@@ -14,7 +14,7 @@ from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.pipelines.contract import Pipeline, PipelineResult, StepState, run
 from hoops_assets.services.pipelines.sagemaker import SageMakerPipelines
 from hoops_assets.services.pipelines.steps import CANDIDATES, training_steps
-from hoops_assets.services.training.contract import JobState
+from hoops_assets.services.training.contract import JobState, TrainedModel, artefact_folder
 from hoops_assets.services.training.sagemaker import SageMakerTraining
 from hoops_assets_tests.workloads.frames import job
 
@@ -102,6 +102,32 @@ def test_a_start_that_is_refused_leaves_no_object_and_no_execution(
     assert refused.value.kind == kind
     standing = emulator.standing()
     assert (standing["object"], standing["running pipeline execution"], standing["training job"]) == ([], [], [])
+
+
+@pytest.mark.parametrize(("fault", "action"), [("access_denied", "PutObject"), ("expired_credentials", "*")])
+def test_what_is_refused_in_the_midst_of_a_start_keeps_its_kind(
+    service: SageMakerPipelines, emulator: AwsEmulator, frame: pd.DataFrame, fault: str, action: str
+) -> None:
+    emulator.fault(fault, action, times=100, after=1)
+    with pytest.raises(ServiceError) as refused:
+        service.start(pipeline(frame), frame)
+    assert refused.value.kind == "permission"
+    assert emulator.standing()["object"] == []
+
+
+def test_an_evaluation_over_its_time_limit_is_timed_out(
+    service: SageMakerPipelines, emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, trained: dict[str, TrainedModel]
+) -> None:
+    program = (
+        "import os, shutil, sys, time\n"
+        "if sys.argv[1] != 'train': time.sleep(60)\n"
+        f"shutil.copytree({str(artefact_folder(trained['base_rate'].artefacts))!r},"
+        " os.environ['SAGEMAKER_BASE_DIR'] + '/model', dirs_exist_ok=True)"
+    )
+    emulator.images[aws.settings.image] = ("python", "-c", program)
+    with pytest.raises(ServiceError, match="base_rate_evaluation") as failed:
+        go(service, pipeline(frame, time_limit=1), frame)
+    assert failed.value.kind == "timed_out"
 
 
 def test_a_new_process_joins_what_runs_and_stopping_leaves_nothing_running(

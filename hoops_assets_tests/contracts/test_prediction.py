@@ -393,6 +393,31 @@ def test_the_same_batch_is_the_same_job_and_any_other_is_another(
 
 
 @pytest.mark.batch
+def test_an_interrupted_batch_is_cancelled_and_runs_when_it_is_asked_for_again(
+    service: PredictionService, frame: pd.DataFrame, models: dict[int, ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, interrupted = frame.head(41), []
+
+    def interrupt(job: str) -> BatchState:
+        interrupted.append(job)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(service, "poll", interrupt)
+        service.batch(models[2], rows)
+    (name,) = interrupted
+    # A provider that has answered before `submit` returns has nothing left to cancel.
+    assert service.poll(name) in (BatchState.CANCELLED, BatchState.SUCCEEDED)
+    if service.poll(name) is BatchState.CANCELLED:
+        assert kind_of(lambda: service.results(name), "cancelled") == "conflict"
+    answers = service.batch(models[2], rows)
+    assert answers.shape == (41,)
+    service.cancel(name)
+    assert service.poll(name) is BatchState.SUCCEEDED
+    np.testing.assert_array_equal(service.results(name), answers)
+
+
+@pytest.mark.batch
 def test_a_batch_of_no_rows_has_no_answers(
     service: PredictionService, frame: pd.DataFrame, models: dict[int, ModelVersion]
 ) -> None:
@@ -414,3 +439,4 @@ def test_a_job_that_nobody_submitted_is_not_found(service: PredictionService) ->
     for name in ("hoops-sim-1-0123456789abcdef", "../../etc/passwd", ""):
         assert kind_of(lambda name=name: service.poll(name)) == "not_found"
         assert kind_of(lambda name=name: service.results(name)) == "not_found"
+        assert kind_of(lambda name=name: service.cancel(name)) == "not_found"

@@ -6,15 +6,19 @@ import contextlib
 import itertools
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from hoops_assets.clouds.aws import Aws
 from hoops_assets.emulators.aws import AwsEmulator
+from hoops_assets.emulators.aws.endpoints import tell_log
+from hoops_assets.emulators.aws.faults import Fault
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.prediction.captured import attributes, import_captured, places_of
 from hoops_assets.services.prediction.contract import BatchState, Night
@@ -155,6 +159,43 @@ def test_scaling_between_two_numbers_is_autoscaling_and_a_fixed_number_ends_it(
     assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
 
 
+def test_an_endpoint_that_is_not_yet_visible_is_waited_for(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
+) -> None:
+    emulator.fault("not_yet_visible", "CreateEndpoint", times=8)
+    assert service.deploy(league, pack(league, 1), {1: 100}).status == "in_service"
+    assert {one.version for one in service.invoke(league, GAMES)} == {1}
+
+
+def test_nothing_of_an_endpoint_that_somebody_else_makes_is_deleted(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    (endpoint,), standing = emulator.endpoints.endpoints.values(), emulator.standing()
+    endpoint.hidden = Fault("not_yet_visible", times=8)
+    with pytest.raises(ServiceError, match="already existing") as refused:
+        SageMakerPrediction(aws, registry, patience=60, every=0.03).deploy(league, pack(league, 2), {2: 100})
+    assert refused.value.kind == "conflict"
+    endpoint.hidden = None
+    assert {kind: set(names) - set(emulator.standing()[kind]) for kind, names in standing.items()} == {
+        kind: set() for kind in standing
+    }
+    assert service.describe(league).traffic == {1: 100}
+
+
+def test_the_last_words_of_a_container_are_told_however_much_was_said_before(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    group = f"/aws/sagemaker/Endpoints/hoops-{league.replace('_', '-')}-endpoint"
+    tell_log(emulator, group, "2/i-1", "an early word\n" * 10_000)
+    emulator.fault("damaged_model", "-m-2-")
+    with pytest.raises(ServiceError) as failed:
+        service.deploy(league, pack(league, 2), {1: 90, 2: 10})
+    assert "version 2 said: " in str(failed.value)
+    assert "an early word" not in str(failed.value)
+
+
 def test_a_killed_container_is_answered_with_an_error_of_the_closed_set(
     service: SageMakerPrediction, emulator: AwsEmulator, pack: Pack, league: str
 ) -> None:
@@ -220,6 +261,93 @@ def test_a_running_batch_has_no_results_and_is_joined(
     assert len(emulator.standing()["transform job"]) == 1
 
 
+def test_a_batch_killed_between_its_model_and_its_job_is_finished_by_whoever_asks_next(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, models: dict[int, ModelVersion], frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def killed(**_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(aws.sagemaker, "create_transform_job", killed)
+        service.submit(models[1], frame.head(5))
+    assert len(emulator.standing()["model"]) == 1
+    assert service.batch(models[1], frame.head(5)).shape == (5,)
+    assert emulator.standing()["model"] == []
+
+
+def test_a_batch_that_was_taken_though_no_answer_came_keeps_its_inputs(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, models: dict[int, ModelVersion], frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    create = aws.sagemaker.create_transform_job
+
+    def lost(**request: object) -> None:
+        create(**request)
+        raise ReadTimeoutError(endpoint_url="https://api.sagemaker")
+
+    emulator.fault("slow_start", "CreateTransformJob", seconds=0.3)
+    monkeypatch.setattr(aws.sagemaker, "create_transform_job", lost)
+    assert service.batch(models[1], frame.head(5)).shape == (5,)
+    assert len(emulator.standing()["transform job"]) == 1
+
+
+@pytest.mark.parametrize("gone", ["", "job.json", "output/"], ids=["all", "description", "answers"])
+def test_a_batch_whose_files_have_expired_has_no_results_and_is_run_again(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, models: dict[int, ModelVersion], frame: pd.DataFrame,
+    gone: str,
+) -> None:  # fmt: skip
+    answers = service.batch(models[1], frame.head(5))
+    name = service.submit(models[1], frame.head(5))
+    aws.delete_under(aws.uri(aws.key("sim", "batches", name, gone)))
+    with pytest.raises(ServiceError, match="submit its rows again") as raised:
+        service.results(name)
+    assert raised.value.kind == "not_found"
+    np.testing.assert_array_equal(service.batch(models[1], frame.head(5)), answers)
+    assert len(emulator.standing()["transform job"]) == (1 if gone == "job.json" else 2)
+    assert emulator.standing()["model"] == []
+
+
+def test_a_transform_job_that_is_not_yet_visible_is_waited_for_and_can_be_cancelled(
+    service: SageMakerPrediction, emulator: AwsEmulator, models: dict[int, ModelVersion], frame: pd.DataFrame
+) -> None:
+    emulator.fault("not_yet_visible", "CreateTransformJob", times=4)
+    emulator.fault("slow_start", "CreateTransformJob", seconds=30)
+    name = service.submit(models[1], frame.head(5))
+    assert service.poll(name) is BatchState.QUEUED
+    service.cancel(name)
+    assert service.poll(name) is BatchState.CANCELLED
+    assert (emulator.standing()["running transform job"], emulator.standing()["model"]) == ([], [])
+    emulator.faults.clear()
+    emulator.fault("not_yet_visible", "CreateTransformJob", times=3)
+    assert service.batch(models[1], frame.head(5)).shape == (5,)
+    assert len(emulator.standing()["transform job"]) == 2
+
+
+def test_the_model_of_a_failed_batch_goes_though_nobody_asked_for_it_before_the_next(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, models: dict[int, ModelVersion], frame: pd.DataFrame
+) -> None:
+    emulator.fault("capacity_error", "CreateTransformJob")
+    name = service.submit(models[1], frame.head(5))
+    while emulator.standing()["running transform job"]:
+        time.sleep(0.01)
+    assert emulator.standing()["model"] == [name]
+    assert service.batch(models[1], frame.head(5)).shape == (5,)
+    assert emulator.standing()["model"] == []
+
+
+def test_answers_and_volumes_of_a_batch_are_encrypted_with_the_key_of_the_settings(
+    emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, models: dict[int, ModelVersion], frame: pd.DataFrame
+) -> None:
+    settings = aws.settings.model_copy(update={"kms_key": "alias/hoops"})
+    keyed = SageMakerPrediction(Aws(settings, aws.endpoint_url), registry, patience=60, every=0.03)
+    emulator.fault("slow_start", "CreateTransformJob", seconds=30)
+    name = keyed.submit(models[1], frame.head(5))
+    told = aws.sagemaker.describe_transform_job(TransformJobName=name)
+    assert told["TransformResources"]["VolumeKmsKeyId"] == told["TransformOutput"]["KmsKeyId"] == "alias/hoops"
+    keyed.cancel(name)
+
+
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
@@ -266,39 +394,173 @@ def with_image(aws: Aws, registry: LocalRegistry, image: str, **changes: str) ->
     return SageMakerPrediction(Aws(settings, aws.endpoint_url), registry, patience=60, every=0.03)
 
 
+Change = tuple[str, str, int, int]
+"""Version, moment and numbers of a scheduled action."""
+
+
+def planned(aws: Aws) -> list[Change]:
+    found = aws.client("application-autoscaling").describe_scheduled_actions(ServiceNamespace="sagemaker")
+    told = [(one["ResourceId"][-1], one["Schedule"], one["ScalableTargetAction"]) for one in found["ScheduledActions"]]
+    return sorted((version, at, to["MinCapacity"], to["MaxCapacity"]) for version, at, to in told)
+
+
+def targets(aws: Aws) -> dict[int, tuple[int, int]]:
+    """Version -> numbers that it scales between."""
+    found = aws.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
+    return {int(one["ResourceId"][-1]): (one["MinCapacity"], one["MaxCapacity"]) for one in found["ScalableTargets"]}
+
+
+def night_comes(aws: Aws, service: SageMakerPrediction, league: str, at: datetime) -> int:
+    """Lets the actions of a moment happen, which moto does not, and tells how many instances there are then."""
+    scaling = aws.client("application-autoscaling")
+    for one in scaling.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]:
+        if one["Schedule"] == f"at({at:%Y-%m-%dT%H:%M:%S})":
+            target = {name: one[name] for name in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
+            scaling.register_scalable_target(**target, **one["ScalableTargetAction"])
+    return service.set_traffic(league, service.describe(league).traffic).workers
+
+
 def test_nights_are_scheduled_actions_of_every_variant_and_a_plan_replaces_the_one_before(
     service: SageMakerPrediction, aws: Aws, pack: Pack, league: str
 ) -> None:
     service.deploy(league, pack(league, 1), {1: 100})
     service.deploy(league, pack(league, 2), {1: 90, 2: 10})
-    scaling = aws.client("application-autoscaling")
-
-    def planned() -> list[tuple[str, str, int, int]]:
-        found = scaling.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
-        told = [(one["ResourceId"][-1], one["Schedule"], one["ScalableTargetAction"]) for one in found]
-        return sorted((version, at, to["MinCapacity"], to["MaxCapacity"]) for version, at, to in told)
-
     service.scale(league, 1, 2)
     service.plan_nights(league, [NIGHT])
-    assert planned() == [
+    assert planned(aws) == [
         (version, at, *capacity)
         for version in "12"
         for at, capacity in (("at(2030-01-01T18:00:00)", (3, 5)), ("at(2030-01-01T23:00:00)", (1, 2)))
     ]
     later = NIGHT.model_copy(update={"begin": NIGHT.end, "end": NIGHT.end + timedelta(hours=2), "least": 4})
     service.plan_nights(league, [NIGHT, later])
-    assert [row[1:] for row in planned()][:3] == [
+    assert [row[1:] for row in planned(aws)][:3] == [
         ("at(2030-01-01T18:00:00)", 3, 5),
         ("at(2030-01-01T23:00:00)", 4, 5),
         ("at(2030-01-02T01:00:00)", 1, 2),
     ]
     service.plan_nights(league, [])
-    assert planned() == []
+    assert planned(aws) == []
     service.plan_nights(league, [NIGHT])
     service.deploy(league, pack(league, 3), {1: 90, 3: 10})
-    assert [row[1:] for row in planned() if row[0] == "3"] == [row[1:] for row in planned() if row[0] == "1"]
+    assert [row[1:] for row in planned(aws) if row[0] == "3"] == [row[1:] for row in planned(aws) if row[0] == "1"]
     service.remove(league)
-    assert planned() == []
+    assert planned(aws) == []
+
+
+def test_after_a_night_stands_what_scale_set_last(
+    service: SageMakerPrediction, aws: Aws, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    assert service.scale(league, 2, 2).workers == 2
+    service.plan_nights(league, [NIGHT])
+    assert service.describe(league).workers == 2
+    assert night_comes(aws, service, league, NIGHT.begin) == 3
+    assert night_comes(aws, service, league, NIGHT.end) == 2
+    service.scale(league, 1, 4)
+    assert planned(aws)[-1][2:] == (1, 4)
+    assert service.scale(league, 4, 4).workers == 4
+    assert [row[2:] for row in planned(aws)] == [(3, 5), (4, 4)]
+
+
+def test_a_night_that_has_begun_is_not_taken_for_what_scale_set(
+    service: SageMakerPrediction, aws: Aws, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    now = datetime.now(UTC)
+    tonight = NIGHT.model_copy(update={"begin": now - timedelta(hours=1), "end": now + timedelta(hours=4)})
+    for _ in range(2):
+        service.plan_nights(league, [tonight])
+        assert service.describe(league).workers == 3
+        assert (targets(aws), [row[2:] for row in planned(aws)]) == ({1: (3, 5)}, [(1, 1)])
+    assert service.scale(league, 1, 2).workers == 3
+    assert (targets(aws), [row[2:] for row in planned(aws)]) == ({1: (3, 5)}, [(1, 2)])
+    service.plan_nights(league, [])
+    assert (targets(aws), planned(aws), service.describe(league).workers) == ({1: (1, 2)}, [], 2)
+
+
+def test_each_variant_has_the_number_of_instances_that_is_set(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    service.deploy(league, pack(league, 2), {1: 90, 2: 10})
+    assert service.scale(league, 3, 4).workers == 6
+    (endpoint,) = emulator.endpoints.endpoints.values()
+    endpoint.variants[1].count = 1  # each is scaled on its own
+    assert service.scale(league, 2, 2).workers == 4
+    assert [one.count for one in endpoint.variants] == [2, 2]
+    service.scale(league, 1, 4)
+    emulator.fault("silent_roll_back", "UpdateEndpointWeightsAndCapacities")
+    with pytest.raises(ServiceError, match=r"version 1 of .* has 2 instances, not 3 to 3") as failed:
+        service.scale(league, 3, 3)
+    assert failed.value.kind == "failed"
+    assert ([one.count for one in endpoint.variants], targets(aws)) == ([2, 2], {1: (1, 4), 2: (1, 4)})
+    service.deploy(league, pack(league, 3), {1: 90, 3: 10})
+    assert targets(aws) == {1: (1, 4), 2: (1, 4), 3: (1, 4)}
+
+
+def test_a_new_variant_that_cannot_scale_or_answer_is_put_back(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    service.scale(league, 1, 2)
+    before, standing = service.describe(league), counts(emulator)[:3]
+    emulator.fault("access_denied", "PutScalingPolicy")
+    with pytest.raises(ServiceError) as refused:
+        service.deploy(league, pack(league, 2), {2: 100})
+    assert refused.value.kind == "permission"
+    assert (service.describe(league).variants, counts(emulator)[:3], targets(aws)) == (
+        before.variants,
+        standing,
+        {1: (1, 2)},
+    )
+    emulator.images["failing:1"] = ("python", "-c", FAILING)
+    with pytest.raises(ServiceError, match="does not answer as it should"):
+        with_image(aws, registry, "failing:1", serving_instance="ml.m5.xlarge").deploy(
+            league, pack(league, 2), {1: 50, 2: 50}
+        )
+    assert (service.describe(league).variants, targets(aws)) == (before.variants, {1: (1, 2)})
+    (endpoint,) = emulator.endpoints.endpoints.values()
+    (variant,) = emulator.endpoints.configuration(endpoint.config)["ProductionVariants"]
+    assert variant["InstanceType"] == aws.settings.serving_instance
+    assert service.deploy(league, pack(league, 2), {1: 50, 2: 50}).traffic == {1: 50, 2: 50}
+    assert targets(aws) == {1: (1, 2), 2: (1, 2)}
+
+
+def test_deploying_what_serves_gives_it_the_scaling_that_it_lost(
+    service: SageMakerPrediction, aws: Aws, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    service.scale(league, 1, 2)
+    service.plan_nights(league, [NIGHT])
+    actions, revision = planned(aws), service.describe(league).revision
+    aws.client("application-autoscaling").deregister_scalable_target(
+        ServiceNamespace="sagemaker", ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+        ResourceId=f"endpoint/hoops-{league.replace('_', '-')}-endpoint/variant/1",
+    )  # fmt: skip
+    assert service.deploy(league, pack(league, 1), {1: 100}).revision == revision
+    assert (targets(aws), planned(aws)) == ({1: (1, 2)}, actions)
+
+
+def test_another_instance_type_keeps_numbers_and_nights(
+    service: SageMakerPrediction, emulator: AwsEmulator, aws: Aws, registry: LocalRegistry, pack: Pack, league: str
+) -> None:
+    service.deploy(league, pack(league, 1), {1: 100})
+    service.scale(league, 1, 2)
+    service.plan_nights(league, [NIGHT])
+    scaling = targets(aws), planned(aws)
+    (endpoint,) = emulator.endpoints.endpoints.values()
+    larger = with_image(aws, registry, aws.settings.image, serving_instance="ml.m5.xlarge")
+    emulator.fault("silent_roll_back", "UpdateEndpoint")
+    with pytest.raises(ServiceError, match="silent roll-back"):
+        larger.renew(league)
+    assert (targets(aws), planned(aws)) == scaling
+    larger.renew(league)
+    (variant,) = emulator.endpoints.configuration(endpoint.config)["ProductionVariants"]
+    assert (variant["InstanceType"], targets(aws), planned(aws)) == ("ml.m5.xlarge", *scaling)
+    service.deploy(league, pack(league, 2), {1: 90, 2: 10})
+    types = {one["InstanceType"] for one in emulator.endpoints.configuration(endpoint.config)["ProductionVariants"]}
+    assert (types, targets(aws)) == ({aws.settings.serving_instance}, {1: (1, 2), 2: (1, 2)})
 
 
 def test_a_new_image_and_instance_type_replace_the_old_under_guard(
@@ -386,10 +648,10 @@ def test_captured_answers_enter_the_record_once_with_customer_and_game(
     record = Record(f"sqlite:///{tmp_path / 'record.db'}")
     fixtures = pd.DataFrame([one.model_dump() for one in pack(league, 1).fixtures.fixtures])
     given = (aws, league, record, places_of(fixtures), tmp_path / "captured.json")
-    assert import_captured(*given) == 5  # the probe, two games, and two rows of which one is named
-    assert import_captured(*given) == 0
+    assert import_captured(*given).rows == 5  # the probe, two games, and two rows of which one is named
+    assert import_captured(*given).rows == 0
     (tmp_path / "captured.json").unlink()
-    assert import_captured(*given) == 0
+    assert import_captured(*given).rows == 0
     rows = record.rows("served_predictions", league=league)
     by_platform = [row for row in rows if row["customer"] == "hoops"]
     assert [(row["home"], row["home_win_probability"]) for row in by_platform] == [

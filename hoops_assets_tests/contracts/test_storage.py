@@ -7,8 +7,12 @@ from datetime import date
 
 import pytest
 
+from hoops_assets.clouds.aws import Aws, split
 from hoops_assets.errors import StoreError
+from hoops_assets.services.lineage.games import find_games, parse_filter
+from hoops_assets.settings import AwsSettings
 from hoops_assets.store.delta import DeltaStore
+from hoops_assets_tests.contracts import live
 from hoops_assets_tests.contracts.providers import Provider
 from hoops_assets_tests.store.frames import results
 
@@ -55,3 +59,15 @@ def test_writers_at_once_lose_nothing(store: DeltaStore) -> None:
     assert found == {day: 70 if day in written else 100 for day in SEASONS}
     assert written
     assert len(written) + len(refused) == len(SEASONS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(live.wanted(), reason="the key is one of the emulator's")
+def test_every_object_in_a_bucket_has_the_key_of_the_settings_and_its_games_are_found(bucket: str) -> None:
+    aws = AwsSettings(region="us-east-1", kms_key="alias/hoops")
+    DeltaStore(bucket, aws).overwrite("keyed", "results", results(SEASONS[:1], 100))
+    assert len(find_games(bucket, "keyed", parse_filter("season=2019", dict), aws).matching) == 1
+    account = Aws(aws)
+    name, _ = split(bucket)
+    for key in account.keys(f"{bucket}/keyed/"):
+        assert account.s3.head_object(Bucket=name, Key=key)["SSEKMSKeyId"] == "alias/hoops"

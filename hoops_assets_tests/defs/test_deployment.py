@@ -16,14 +16,17 @@ import pytest
 
 from hoops_assets.basketball.features import FEATURES
 from hoops_assets.definitions import build_defs
+from hoops_assets.defs.deployment import sensors
 from hoops_assets.defs.resources import PredictionResource, SourcesResource, resources
-from hoops_assets.judging.health import Counts
+from hoops_assets.judging.health import Counts, Look
 from hoops_assets.launch.servers import prediction_server
+from hoops_assets.services.errors import ServiceError
+from hoops_assets.services.prediction.local import LocalPrediction
 from hoops_assets.services.prediction.trial import serving
 from hoops_assets.store import deployments
 from hoops_assets.workloads.spec import HELD_OUT
 from hoops_assets_tests.launch import small_league as small
-from hoops_assets_tests.services.trials import BASE_RATE, ELO, LEAGUE, LOGISTIC, NOW, Home, make_models
+from hoops_assets_tests.services.trials import ANN, BASE_RATE, ELO, LEAGUE, LOGISTIC, NOW, Home, make_models
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 BADLY = {ELO: 0.15, LOGISTIC: 1.0}
@@ -33,13 +36,20 @@ def key(name: str) -> dg.AssetKey:
     return dg.AssetKey([LEAGUE, name])
 
 
-class Ill(PredictionResource):
-    """A server whose canary answers by its fall-back."""
+class Counted(PredictionResource):
+    """A server that has counted so many answers of the canary, and how many of them by its fall-back."""
 
+    answers: int = 0
     bad: int = 0
+    server: str = "one"
 
-    def counts(self, league: str, version: int) -> Counts:
-        return Counts(answers=100, predictions=100, degraded=self.bad, responses=100)
+    @classmethod
+    def of(cls, home: Home, answers: int, bad: int, server: str = "one") -> Counted:
+        return cls(provider="local", home=str(home.path), aws={}, answers=answers, bad=bad, server=server)
+
+    def look(self, league: str, canary: int, champion: int) -> tuple[str, Look]:
+        own = Counts(self.answers, self.answers, self.bad)
+        return self.server, Look(own, Counts(9 * self.answers, 9 * self.answers))
 
 
 @dataclass(frozen=True)
@@ -100,12 +110,17 @@ class Graph:
         )
         return sensor.evaluate_tick(context)
 
+    def ask(self, name: str, cursor: str | None = None, **replaced: Any) -> dg.RunRequest:
+        (request,) = self.tick(name, cursor, **replaced).run_requests or []
+        return request
+
     def obey(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         """What the daemon does with a sensor's request."""
         assert request.asset_selection
         return self.location.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance, asset_selection=list(request.asset_selection),
-            run_config={**QUIET, **request.run_config}, tags={"dagster/sensor_name": "one"}, raise_on_error=False,
+            run_config={**QUIET, **request.run_config}, tags={**request.tags, "dagster/sensor_name": "one"},
+            raise_on_error=False,
         )  # fmt: skip
 
 
@@ -216,27 +231,29 @@ def test_live_reads_its_gate_again_and_a_red_one_leaves_everything_as_it_is(grap
     assert graph.traffic == {ELO: 90, LOGISTIC: 10}
 
 
-def test_a_green_verdict_starts_one_deployment_and_a_red_one_none(graph: Graph) -> None:
-    def requested(cursor: dg.AssetDaemonCursor | None) -> tuple[bool, Any]:
-        found = dg.evaluate_automation_conditions(graph.location, graph.instance, cursor=cursor)
-        return found.get_num_requested(key("live_endpoint")) > 0, found.cursor
+def automation(graph: Graph, cursor: dg.AssetDaemonCursor | None) -> tuple[bool, Any]:
+    """Whether the automation condition asks for live_endpoint now."""
+    found = dg.evaluate_automation_conditions(graph.location, graph.instance, cursor=cursor)
+    return found.get_num_requested(key("live_endpoint")) > 0, found.cursor
 
+
+def test_a_green_verdict_starts_one_deployment_and_a_red_one_none(graph: Graph) -> None:
     graph.on_trial()
-    asked, cursor = requested(None)
+    asked, cursor = automation(graph, None)
     assert not asked
     graph.home.play(10)
     graph.run("canary_verdict")
-    asked, cursor = requested(cursor)
+    asked, cursor = automation(graph, cursor)
     assert not asked, "red"
     graph.home.play(80)
     graph.run("canary_verdict")
-    asked, cursor = requested(cursor)
+    asked, cursor = automation(graph, cursor)
     assert asked, "green"
     assert graph.run("live_endpoint").success
     assert graph.traffic == {LOGISTIC: 100}
     rows = graph.home.record.rows("deployments")
     for _ in range(2):
-        asked, cursor = requested(cursor)
+        asked, cursor = automation(graph, cursor)
         assert not asked, "deployed once"
     assert graph.run("live_endpoint").success, "idempotent by version"
     assert graph.home.record.rows("deployments") == rows
@@ -326,20 +343,121 @@ def test_a_canary_that_answers_badly_is_taken_back_at_once(graph: Graph) -> None
     assert "no canary" in (graph.tick("canary_health").skip_message or "")
     graph.on_trial()
     assert "nobody answers" in (graph.tick("canary_health").skip_message or "")
-    path = str(graph.home.path)
-    given = {"provider": "local", "home": path, "aws": {}}
-    began = graph.tick("canary_health", prediction=Ill(**given, bad=5))
+    began = graph.tick("canary_health", prediction=Counted.of(graph.home, 100, 50))
     assert "from now on" in (began.skip_message or "")
-    well = graph.tick("canary_health", began.cursor, prediction=Ill(**given, bad=5))
+    well = graph.tick("canary_health", began.cursor, prediction=Counted.of(graph.home, 100_100, 60))
     assert "nothing wrong" in (well.skip_message or ""), "what was before the trial does not count"
-    fresh = began.cursor.replace('"answers": 100', '"answers": 0').replace('"predictions": 100', '"predictions": 0')  # type: ignore[union-attr]
-    (request,) = graph.tick("canary_health", fresh, prediction=Ill(**given, bad=25)).run_requests or []
+    again = graph.tick("canary_health", well.cursor, prediction=Counted.of(graph.home, 100_101, 2, "another"))
+    assert "100101 answers" in (again.skip_message or ""), "the new server's are all of this trial"
+    request = graph.ask("canary_health", again.cursor, prediction=Counted.of(graph.home, 100_151, 22, "another"))
     assert graph.obey(request).success
     assert graph.traffic == {ELO: 100}
     last = deployments.history(graph.home.record, LEAGUE)[-1]
-    assert "20 of 100 forecasts were not the model's own" in last.reason
-    assert last.evidence["degraded"] == "20"
+    assert "20 of 50 forecasts were not the model's own" in last.reason
+    assert "'degraded': 20" in last.evidence["canary"]
+    assert (last.action, last.version) == ("roll_back", LOGISTIC)
+
+
+def test_a_withdrawal_that_comes_too_late_leaves_the_next_canary_alone(graph: Graph) -> None:
+    graph.on_trial()
+    began = graph.tick("canary_health", prediction=Counted.of(graph.home, 0, 0))
+    request = graph.ask("canary_health", began.cursor, prediction=Counted.of(graph.home, 100, 100))
+    graph.home.rollout.serve({ELO: 90, BASE_RATE: 10}, ANN)
+    assert graph.obey(request).success
+    assert graph.traffic == {ELO: 90, BASE_RATE: 10}
+    assert not deployments.rolled_back(graph.home.record, LEAGUE)
+    assert graph.told("live_endpoint")["reason"] == "version 2 is no longer on trial; nothing is changed"
+
+
+# -- after a run that failed ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trouble:
+    """Changes of traffic fail while `on`; time passes as a test says."""
+
+    graph: Graph
+    on: bool = True
+    passed: float = 0.0
+
+    def later(self, minutes: float) -> None:
+        self.passed += 60 * minutes
+
+
+@pytest.fixture
+def trouble(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Trouble:
+    found, true, clock = Trouble(graph, on=False), LocalPrediction.set_traffic, sensors.time.time
+
+    def set_traffic(self: LocalPrediction, *given: Any) -> Any:
+        if found.on:
+            raise ServiceError("failed", "the disk is full")
+        return true(self, *given)
+
+    monkeypatch.setattr(LocalPrediction, "set_traffic", set_traffic)
+    monkeypatch.setattr(sensors.time, "time", lambda: clock() + found.passed)
+    return found
+
+
+def test_a_withdrawal_that_failed_is_asked_for_again_later_each_time(graph: Graph, trouble: Trouble) -> None:
+    graph.on_trial()
+    cursor = graph.tick("canary_health", prediction=Counted.of(graph.home, 0, 0)).cursor
+    ill, keys = Counted.of(graph.home, 100, 100), []
+    trouble.on = True
+    for pause in (1, 2, 4):
+        request = graph.ask("canary_health", cursor, prediction=ill)
+        keys.append(request.run_key)
+        assert not graph.obey(request).success
+        trouble.later(pause - 0.5)
+        waits = graph.tick("canary_health", cursor, prediction=ill)
+        assert f"{len(keys)} attempts ended" in (waits.skip_message or "") and waits.cursor
+        trouble.later(0.6)
+    assert len(set(keys)) == 3
+    trouble.on = False
+    assert graph.obey(graph.ask("canary_health", cursor, prediction=ill)).success
+    assert graph.traffic == {ELO: 100}
     assert deployments.rolled_back(graph.home.record, LEAGUE) == {LOGISTIC}
+
+
+def test_after_a_roll_out_that_failed_the_canary_is_judged_and_rolled_out_again(graph: Graph, trouble: Trouble) -> None:
+    graph.on_trial()
+    _, cursor = automation(graph, None)
+    graph.home.play(80)
+    assert graph.obey(graph.ask("verdict")).success
+    trouble.on = True
+    keys = []
+    for _ in range(2):
+        assert "waits for nothing else" in (graph.tick("verdict").skip_message or "")
+        asked, cursor = automation(graph, cursor)
+        assert asked
+        assert not graph.run("live_endpoint").success
+        asked, cursor = automation(graph, cursor)
+        assert not asked, "a run that failed has been handled"
+        trouble.later(1.1)
+        keys.append(graph.ask("verdict").run_key)
+        assert graph.obey(graph.ask("verdict")).success
+    assert len(set(keys)) == 2
+    trouble.on = False
+    assert graph.run("live_endpoint").success
+    assert graph.traffic == {LOGISTIC: 100}
+    assert "no canary" in (graph.tick("verdict").skip_message or "")
+
+
+def test_a_challenger_is_tried_again_after_trouble_but_not_after_the_gate(graph: Graph, trouble: Trouble) -> None:
+    first = graph.ask("challenger")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LocalPrediction, "deploy", lambda *given: trouble_with_the_disk())
+        assert not graph.obey(first).success
+    trouble.later(1.1)
+    second = graph.ask("challenger")
+    assert second.run_key == f"{first.run_key}:1"
+    graph.check_of("results", passed=False)
+    assert not graph.obey(second).success
+    trouble.later(60)
+    assert "the gate refused" in (graph.tick("challenger").skip_message or "")
+
+
+def trouble_with_the_disk() -> None:
+    raise ServiceError("failed", "the disk is full")
 
 
 # -- the drill --------------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_all_steps_run_on_sagemaker_and_back_again(
 
     asked_of_both(lane, here, challenger.version)
     record, known = Record(lane.settings.record), places_of(lane.table("fixtures"))
-    assert import_captured(aws, small.NAME, record, known, home / "captured.json")
+    assert import_captured(aws, small.NAME, record, known, home / "captured.json").rows
     today = datetime.now(UTC).astimezone(lane.league.zone).date()
     (served,) = ask_served(places(lane), "hoops", today, game=coming.game_id).answers
     expected = local.xs((coming.game_id, served.version))
@@ -194,6 +194,21 @@ def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, here: Here, aw
     assert drift(lane) == drift(here.lane)
     standing = emulator.standing()
     assert {name for name in JOB_OF.values() if standing[name]} == {JOB_OF[step]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_tables_in_s3_hold_what_tables_in_a_folder_hold(home: Path, here: Here, bucket: str) -> None:
+    settings = small.settings(home).model_copy(update={"tables": bucket})
+    league = get_league(home, small.NAME)
+    lane = Launch(settings, league, build_defs(settings, leagues=[league]), dg.DagsterInstance.ephemeral())
+    run(lane, "history")
+    run(lane, *BY_DAY[:-2], first=lane.days[0], last=lane.days[-1])
+    run(lane, "training_set")
+    check(forecast(lane), here.forecasts, 1e-9)
+    assert drift(lane) == drift(here.lane)
+    for name in (*BY_DAY[:-2], "training_set"):
+        pd.testing.assert_frame_equal(lane.table(name), here.lane.table(name))
 
 
 @pytest.mark.slow

@@ -139,6 +139,48 @@ def test_metrics_are_seen_while_the_job_runs_and_ending_the_run_stops_it(
     assert objects(emulator) == []
 
 
+@pytest.mark.parametrize("trouble", [dg.DagsterExecutionInterruptedError(), ServiceError("throttled", "Rate exceeded")])
+def test_a_run_that_ends_before_it_waits_stops_the_job_and_one_that_fails_there_leaves_it_running(
+    client: PipesSageMakerTrainingClient, emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch, trouble: BaseException,
+) -> None:  # fmt: skip
+    emulator.images[aws.settings.image] = ("python", "-c", "import time; time.sleep(60)")
+
+    def environment(self: SageMakerTraining, name: str) -> Any:
+        raise trouble
+
+    monkeypatch.setattr(SageMakerTraining, "environment", environment)
+    asked = job(frame, "logistic")
+    assert not materialise(client, asked, frame, dg.DagsterInstance.ephemeral()).success
+    goes_on = isinstance(trouble, ServiceError)
+    assert emulator.training_jobs.status(asked.name) == ("InProgress" if goes_on else "Stopped")
+    assert [key.rpartition("/")[2] for key in objects(emulator)] == (["context.json"] if goes_on else [])
+    client._service.cancel(asked.name)
+
+
+@pytest.mark.slow
+def test_a_run_that_tries_again_hears_a_job_that_began_only_then(
+    client: PipesSageMakerTrainingClient, emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    emulator.fault("slow_start", seconds=2)
+
+    def throttled(self: SageMakerTraining, name: str) -> Any:
+        raise ServiceError("throttled", "Rate exceeded")
+
+    asked, instance = job(frame, "elo"), dg.DagsterInstance.ephemeral()
+    with monkeypatch.context() as patch:
+        patch.setattr(SageMakerTraining, "poll", throttled)
+        assert not materialise(client, asked, frame, instance).success
+    assert "TrainingStartTime" not in aws.sagemaker.describe_training_job(TrainingJobName=asked.name)
+    again = materialise(client, asked, frame, instance)
+    assert again.success
+    assert len(again.get_asset_observation_events()) == 2
+    assert "fitting elo on 360 games of sim" in log_of(instance, again)
+    assert emulator.standing()["training job"] == [asked.name]
+    assert objects(emulator) == []
+
+
 def test_a_run_that_joins_hears_all_that_the_job_told_before(
     aws: Aws, emulator: AwsEmulator, frame: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -16,6 +17,8 @@ import pytest
 from hoops_assets.errors import StoreError
 from hoops_assets.launch.lanes import Lanes
 from hoops_assets.launch.tidy import tidy
+from hoops_assets.services.errors import ServiceError
+from hoops_assets.services.registry.contract import IMPORTED
 from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.settings import Settings
 from hoops_assets.store.delta import DeltaStore
@@ -105,7 +108,7 @@ def test_versions_that_a_model_names_can_still_be_read_and_others_need_not(tmp_p
         store.read("tiny", "results", version=versions[0])
 
 
-def test_the_training_set_of_every_registered_model_can_be_read_again_and_no_other(tmp_path: Path) -> None:
+def test_the_training_set_of_every_model_trained_here_can_be_read_again_and_no_other(tmp_path: Path) -> None:
     write_version(tmp_path / "registry" / LEAGUE / "000001", 1, schedule(20), 10)
     named = LocalRegistry(tmp_path / "registry").manifest(LEAGUE, 1).training_set.table_version
     store, spec = DeltaStore(str(tmp_path / "tables")), TABLES["training_set"]
@@ -114,6 +117,11 @@ def test_the_training_set_of_every_registered_model_can_be_read_again_and_no_oth
     last = 0
     while last < named + 2:
         last = store.overwrite(LEAGUE, "training_set", pd.DataFrame([row]).astype(spec.columns))
+    write_version(tmp_path / "registry" / LEAGUE / "000002", 2, schedule(20), 10)
+    imported = tmp_path / "registry" / LEAGUE / "000002" / "version.json"
+    imported.write_text(json.dumps({**json.loads(imported.read_text()), "provider": IMPORTED}))
+    with pytest.raises(ServiceError, match="imported"):
+        LocalRegistry(tmp_path / "registry").manifest(LEAGUE, 2)
     tidy(Settings(home=tmp_path, mlflow_tracking_uri=""), [LEAGUE], AT_ONCE)
     for kept in (named, last):
         assert len(store.read(LEAGUE, "training_set", version=kept)) == 1

@@ -78,6 +78,7 @@ def test_the_coming_games_are_those_from_today_on_with_the_tables_own_features(
     expected = features.set_index("game_id").loc[[one.game_id for one in coming.fixtures], list(FEATURES)]
     found = np.array([[one.features[name] for name in FEATURES] for one in coming.fixtures])
     np.testing.assert_array_equal(found, expected.to_numpy())
+    assert coming.teams["Ann"] == coming.teams["ANN"] == "ANN"
 
 
 def test_the_day_is_the_leagues_own(store: DeltaStore) -> None:

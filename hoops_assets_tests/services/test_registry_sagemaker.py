@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from hoops_assets.clouds.aws import Aws
 from hoops_assets.emulators.aws import AwsEmulator
 from hoops_assets.services.registry.sagemaker import SageMakerMirror, SageMakerRegistry, group_of
+from hoops_assets.services.registry.sheet import import_sheet
 from hoops_assets.services.training.contract import TrainedModel
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 Trained = dict[str, TrainedModel]
 
 
@@ -65,6 +69,42 @@ def test_what_fails_is_reported_and_repaired_the_next_time(
     report = SageMakerMirror(aws, tmp_path).repair(own, "sim")
     assert (report.added, report.present, report.problem) == ([1], 0, None)
     assert SageMakerMirror(aws, tmp_path).repair(own, "sim").present == 1
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    """A spreadsheet of models as people write them."""
+    (tmp_path / "old.pkl").write_bytes(b"pickled")
+    path = tmp_path / "models.csv"
+    path.write_text("name,date,file,learner,author\nBest (2026)!,2026-02-01,old.pkl,Random Forest (tuned),Ann <ann@x.org>\n")
+    return path
+
+
+def test_free_text_of_an_imported_version_is_told_in_the_letters_that_are_allowed(
+    own: SageMakerRegistry, aws: Aws, trained: Trained, sheet: Path
+) -> None:
+    assert not import_sheet(own, "sim", sheet, ZoneInfo("UTC"), NOW).rejected
+    own.register(trained["elo"])
+    own.name_challenger("sim", 2, {})
+    imported, challenger = packages(aws)
+    told = imported["CustomerMetadataProperties"]
+    assert (told["hoops.learner"], told["hoops.training_job"]) == ("Random Forest _tuned_", "Best _2026__")
+    assert told["hoops.created_by"] == "Ann _ann@x.org_"
+    assert challenger["ModelApprovalStatus"] == "Approved"
+
+
+def test_a_version_that_is_refused_stops_none_after_it_and_is_told(
+    own: SageMakerRegistry, aws: Aws, trained: Trained, sheet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_sheet(own, "sim", sheet, ZoneInfo("UTC"), NOW)
+    monkeypatch.setattr("hoops_assets.services.registry.sagemaker._plain", str)
+    own.register(trained["elo"])
+    assert [one["CustomerMetadataProperties"]["hoops.version"] for one in packages(aws)] == ["2"]
+    report = SageMakerMirror(aws, tmp_path).repair(own, "sim")
+    assert (report.added, report.present) == ([], 1)
+    assert "mirroring sim/1: " in (report.problem or "") and "Random Forest (tuned)" in (report.problem or "")
+    monkeypatch.undo()
+    assert SageMakerMirror(aws, tmp_path).repair(own, "sim").added == [1]
 
 
 def test_a_mirror_that_was_thrown_away_is_built_again(

@@ -100,6 +100,17 @@ def test_cancel_ends_the_process_and_the_job_can_be_asked_again_under_the_next_n
     assert left(emulator) == []
 
 
+def test_a_job_that_is_not_yet_visible_can_be_stopped(
+    service: SageMakerTraining, emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame
+) -> None:
+    emulator.images[aws.settings.image] = SLEEP
+    emulator.fault("not_yet_visible", times=3)
+    name = service.submit(job(frame), frame)
+    service.cancel(name)
+    assert emulator.training_jobs.status(name) == "Stopped"
+    assert left(emulator) == []
+
+
 def test_whoever_comes_later_joins_the_running_job(
     service: SageMakerTraining, emulator: AwsEmulator, aws: Aws, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -174,6 +185,25 @@ def test_what_does_not_pass_is_told_by_its_kind_and_leaves_nothing(
     emulator.faults.clear()
     standing = emulator.standing()
     assert (standing["training job"], standing["object"]) == ([], [])
+
+
+def test_the_second_file_that_is_refused_takes_the_first_with_it(
+    service: SageMakerTraining, emulator: AwsEmulator, frame: pd.DataFrame
+) -> None:
+    emulator.fault("access_denied", "PutObject", after=1)
+    with pytest.raises(ServiceError) as refused:
+        service.submit(job(frame), frame)
+    assert refused.value.kind == "permission"
+    assert emulator.standing()["object"] == []
+
+
+def test_credentials_that_expire_are_told_as_such_though_the_clean_up_fails_too(
+    service: SageMakerTraining, emulator: AwsEmulator, frame: pd.DataFrame
+) -> None:
+    emulator.fault("expired_credentials", times=100, after=2)
+    with pytest.raises(ServiceError, match="starting training job") as refused:
+        service.submit(job(frame), frame)
+    assert refused.value.kind == "permission"
 
 
 @pytest.mark.usefixtures("quick")

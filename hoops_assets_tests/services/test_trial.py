@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +15,11 @@ from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.prediction import decide
 from hoops_assets.services.prediction.rollout import Decision
 from hoops_assets.services.prediction.trial import Serving, looks, serving, settled_pairs, to_forecast, trial
+from hoops_assets.services.registry.contract import IMPORTED
 from hoops_assets.store import deployments
 from hoops_assets.store.deployments import Action, Deployment
 from hoops_assets.store.record import Record
+from hoops_assets.workloads.spec import HELD_OUT
 from hoops_assets_tests.services.trials import (
     ANN,
     AUTOMATION,
@@ -316,6 +319,18 @@ def test_a_damaged_model_is_kept_out_with_the_file_named(home: Home) -> None:
     model.write_bytes(model.read_bytes()[:100])
     told = failing(home)
     assert "model.onnx is damaged" in told["same_answers"]
+
+
+def test_a_version_without_held_out_games_is_kept_out_and_not_an_error(home: Home) -> None:
+    home.enter(ELO)
+    folder = home.registry.artefacts(LEAGUE, LOGISTIC)
+    (folder / HELD_OUT).unlink()
+    version = json.loads((folder / "version.json").read_text())
+    version["artefacts"].pop(HELD_OUT)
+    (folder / "version.json").write_text(json.dumps({**version, "provider": IMPORTED}))
+    told = failing(home)
+    assert "version 2 has no held-out games" in told["calibrated"]
+    assert told["answers"] == told["calibrated"]
 
 
 def test_a_forecaster_that_is_not_calibrated_is_kept_out(home: Home) -> None:

@@ -98,7 +98,7 @@ class Platform:
         self.processes()[role].kill()
 
     def memory(self) -> dict[str, float]:
-        """MiB of resident memory that is a process's own, by what it is."""
+        """Resident memory of every server in MiB, by what it is."""
         return {role: process.memory_info().rss / 2**20 for role, process in self.processes().items()}
 
     def reload(self) -> None:

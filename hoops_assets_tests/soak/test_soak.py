@@ -21,7 +21,7 @@ from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets.workloads.serve.client import running_server
 from hoops_assets_tests.soak.growth import Size, size_of, slope
-from hoops_assets_tests.soak.platform import Platform, platform, wait
+from hoops_assets_tests.soak.platform import ROLES, Platform, platform, wait
 from hoops_assets_tests.soak.world import KEY_VARIABLE, NAME, World, world
 
 BEGIN = date(2024, 12, 1)
@@ -50,12 +50,14 @@ class Soaked:
         memory: MiB of every server, one value a step since it was last started.
         sizes: of the Dagster instance, before the first step and after each.
         restarts: of the platform, because a part of it was killed.
+        answered: request ids of all answers that customers were given.
     """
 
     days: list[date] = field(default_factory=list)
     memory: dict[str, list[float]] = field(default_factory=dict)
     sizes: list[Size] = field(default_factory=list)
     restarts: int = 0
+    answered: set[str] = field(default_factory=set)
 
 
 def prepare(made: World) -> None:
@@ -74,7 +76,7 @@ def soak(made: World, runs: Platform, steps: Sequence[int], faults: dict[int, st
     loaded = made.now.date()
     for number, count in enumerate(steps):
         played = made.game_days(made.now.date(), count)
-        answer_questions(made, played[0])
+        seen.answered.add(answer_question(made, played[0]))
         if played[-1] + timedelta(days=1) - loaded > RELOAD_AFTER:
             loaded = played[-1] + timedelta(days=1)
             made.tell_clock_of(loaded)
@@ -104,8 +106,8 @@ def inflict(made: World, runs: Platform, fault: str | None) -> None:
         wait(lambda: runs.ended, 60, lambda: f"the platform lives on without its {fault}")
 
 
-def answer_questions(made: World, day: date) -> None:
-    """A customer asks for the first game of a day."""
+def answer_question(made: World, day: date) -> str:
+    """A customer asks for the first game of a day; returns the id of the answer."""
     server = running_server(made.home)
     assert server is not None
     games = made.games()
@@ -113,6 +115,7 @@ def answer_questions(made: World, day: date) -> None:
     told = server.predict({"league": NAME, "home": game["home"], "away": game["away"], "date": str(day)})
     assert 0 < told["predictions"][0]["home_win_probability"] < 1
     assert told["predictions"][0]["degraded"] is None
+    return told["request_id"]
 
 
 def await_settled(made: World, runs: Platform, store: DeltaStore, days: Sequence[date]) -> None:
@@ -152,7 +155,13 @@ def judge(made: World, seen: Soaked) -> None:
     scored = store.read(NAME, "scored_predictions", first=first, last=last)
     assert set(expected["game_id"]) == set(predictions["game_id"]) == set(scored["game_id"])
     assert not predictions["backfilled"].any()
-    assert len(Record(made.settings().record).rows("served_predictions")) >= 1
+    wait(lambda: seen.answered <= set(recorded(made)), 60, lambda: f"{seen.answered - set(recorded(made))} got lost")
+    assert len(recorded(made)) == len(set(recorded(made)))
+
+
+def recorded(made: World) -> list[str]:
+    """Request ids of the answers in the record; the prediction server brings them there every few seconds."""
+    return [row["request_id"] for row in Record(made.settings().record).rows("served_predictions")]
 
 
 def tell(seen: Soaked) -> tuple[float, float]:
@@ -178,7 +187,7 @@ def test_five_game_days_with_the_daemons_running_and_a_killed_daemon_and_a_faili
         prepare(made)
         with platform(made.home) as runs:
             seen = soak(made, runs, [2, 3], {0: "500", 1: "daemon"})
-        judge(made, seen)
+            judge(made, seen)
         bytes_a_day, rows_a_day = tell(seen)
         assert seen.restarts == 1
         assert made.refused[500] == 3
@@ -213,6 +222,7 @@ def test_fifty_game_days_with_faults_leave_nothing_out_and_nothing_grows(tmp_pat
         assert seen.restarts == 2
         assert min(made.refused[status] for status in (429, 500, 503)) >= 3
         assert bytes_a_day < LOG_A_DAY[0] and rows_a_day < LOG_A_DAY[1]
+        assert set(seen.memory) == set(ROLES)
         for role, values in seen.memory.items():
             assert slope(values[int(len(values) * WARM_UP) :]) < MIB_A_STEP, (role, values)
         assert done.runs > 0 and done.jobs > 0 and done.files

@@ -20,7 +20,9 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoops_assets.defs.resources import resources
 from hoops_assets.errors import StoreError
+from hoops_assets.settings import AwsSettings, Settings
 from hoops_assets.store.delta import DeltaStore, to_arrow
 from hoops_assets.store.schemas import TABLES, TableSpec
 from hoops_assets_tests.store.frames import results
@@ -368,3 +370,19 @@ def test_every_table_has_a_season_a_day_and_a_key_that_is_never_empty(spec: Tabl
     assert spec.schema.names == list(spec.columns)
     assert {"season", "day", *spec.key} <= set(spec.columns)
     assert not any(spec.schema.field(name).nullable for name in ("season", "day", *spec.key))
+
+
+def test_a_bucket_is_reached_by_the_region_and_written_with_the_key_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    aws = AwsSettings(region="eu-central-1", kms_key="alias/hoops")
+    assert DeltaStore("s3://b/tables", aws).storage_options == {
+        "aws_conditional_put": "etag", "aws_region": "eu-central-1", "aws_server_side_encryption": "aws:kms",
+        "aws_sse_kms_key_id": "alias/hoops",
+    }  # fmt: skip
+    assert DeltaStore("s3://b/tables", AwsSettings()).storage_options == {"aws_conditional_put": "etag"}
+    assert DeltaStore(str(tmp_path), aws).storage_options is None
+    by_resource = resources(Settings(home=tmp_path, tables="s3://b/tables", aws=aws))["tables"].store
+    assert by_resource.storage_options == DeltaStore("s3://b/tables", aws).storage_options

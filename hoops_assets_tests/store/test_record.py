@@ -54,6 +54,24 @@ def test_a_failed_launch_keeps_its_error_and_raises_it(record: Record) -> None:
     assert (entry.status, entry.error) == ("failed", "ValueError: no games")
 
 
+def test_the_last_row_of_every_group_comes_with_the_number_of_its_rows(record: Record) -> None:
+    told = [("g1", 1, None, 0.1), ("g1", 1, None, 0.2), ("g1", 2, None, 0.3), ("g1", 1, "broken", 0.4),
+            ("g2", None, "none", 0.5), ("g1", 1, None, 0.6), (None, 1, None, 0.7)]  # fmt: skip
+    record.append_many("served_predictions", [
+        {"request_id": "r", "customer": "fan", "league": league, "game_id": game, "version": version,
+         "home_win_probability": p, "degraded": degraded}
+        for league in ("nba", "wnba") for game, version, degraded, p in told
+    ])  # fmt: skip
+
+    def last(*by: str, **equal: Any) -> list[tuple[float, int]]:
+        rows = record.last_rows("served_predictions", by, league="nba", **equal)
+        assert {row["league"] for row in rows} == {"nba"} and rows[0]["at"].tzinfo == UTC
+        return [(row["home_win_probability"], row["rows"]) for row in rows]
+
+    assert last("game_id", "version", "degraded") == [(0.3, 1), (0.4, 1), (0.5, 1), (0.6, 3), (0.7, 1)]
+    assert last("game_id", degraded=None) == [(0.6, 4), (0.7, 1)]
+
+
 def test_an_interrupted_launch_is_failed_too(record: Record) -> None:
     with pytest.raises(KeyboardInterrupt), record.launch("nba", "backfill", launched_from="backfill"):
         raise KeyboardInterrupt

@@ -38,6 +38,9 @@ class Live(dg.Config):
     withdraw: bool = Field(
         False, description="Takes back the last step: the canary if there is one, else the champion."
     )
+    canary: int | None = Field(
+        None, description="Takes this version back if it is still the one on trial; else nothing is changed."
+    )
     reason: str = Field("", description="Why, for the record.")
     evidence: dict[str, str] = Field({}, description="What it was decided on, for the record.")
 
@@ -230,6 +233,12 @@ def _live_endpoint(lane: Lane) -> dg.AssetsDefinition:
         )  # fmt: skip
         if config.version is not None:
             endpoint = decide.pin(rollout, log, league.name, config.version, decision)
+        elif config.canary is not None:
+            endpoint = decide.withdraw_canary(rollout, log, league.name, config.canary, decision)
+            if endpoint is None:
+                reason = f"version {config.canary} is no longer on trial; nothing is changed"
+                context.log.info(reason)
+                return dg.MaterializeResult(metadata={"last_change": "none", "reason": reason})
         elif config.withdraw:
             endpoint = decide.withdraw(rollout, log, league.name, decision)[1]
         else:

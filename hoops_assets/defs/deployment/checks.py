@@ -4,6 +4,7 @@ What belongs here: the specifications, and reading what an earlier check found. 
 """
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from hoops_assets.defs.checks import SUITE
 from hoops_assets.defs.lane import Lane
@@ -29,6 +30,14 @@ def roll_out_spec(lane: Lane) -> dg.AssetCheckSpec:
         asset=lane.key("canary_verdict"),
         description="The canary is not worse than the champion by more than the margin; live_endpoint waits for this.",
     )
+
+
+def refused_by_gate(instance: dg.DagsterInstance, canary_endpoint: dg.AssetKey) -> set[str]:
+    """Ids of the last runs whose version the gate refused."""
+    history = instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(canary_endpoint, GATE), limit=50
+    )
+    return {one.run_id for one in history if one.status == AssetCheckExecutionRecordStatus.FAILED}
 
 
 def last_passed(instance: dg.DagsterInstance, table: dg.AssetKey) -> bool | None:

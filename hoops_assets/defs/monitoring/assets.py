@@ -92,7 +92,12 @@ def _model_performance(lane: Lane) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[pd.DataFrame]:
         from hoops_assets.services.monitoring import performance as perf
 
-        prediction.collect_answers(league, tables.store, record.open())
+        collected = prediction.collect_answers(league, tables.store, record.open())
+        if collected.skipped:
+            context.log.warning(
+                f"{collected.skipped} captured answers of the endpoint name no version (text/csv, or not ours) and are not"
+                " in served_predictions"
+            )
         games = perf.benchmarks(tables.store, league)
         settled = perf.forecasts(tables.store, record.open(), league, games)
         told = perf.answers(record.open(), league, games)

@@ -2,9 +2,10 @@
 
 What belongs here: the Pipes client, and where in S3 its context and messages stand: PREFIX/LEAGUE/pipes/RANDOM/. Only
 that place travels in the job's environment, whose values SageMaker caps at 512 characters. dagster-aws has no client for
-SageMaker; its injector and reader are used but for what they lack here: the context is deleted after a failure too, both
-are encrypted with the key of the settings, messages are read in the polling loop instead of a thread, and a chunk that a
-restarted spot job writes again is read again. dagster-aws is heavy: this module is imported when a job is first awaited.
+SageMaker; its injector and reader are used but for what they lack here: the context stays for as long as a job may still
+begin, both are encrypted with the key of the settings, messages are read in the polling loop instead of a thread, and a
+chunk that a restarted spot job writes again is read again. dagster-aws is heavy: this module is imported when a job is
+first awaited.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dagster_aws.pipes import PipesS3ContextInjector, PipesS3MessageReader
 from dagster_pipes import PIPES_PROTOCOL_VERSION_FIELD, PipesContextData, PipesParams, decode_param
 
 from hoops_assets.clouds.aws import Aws
-from hoops_assets.services.aws import asked
+from hoops_assets.services.aws import asked, clean_up
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.training.contract import JobState, TrainedModel, TrainingJob, wait
 from hoops_assets.services.training.sagemaker import SageMakerTraining
@@ -33,7 +34,8 @@ EVERY = 1.0
 
 
 class Injector(PipesS3ContextInjector):
-    """Writes the context under a key of its own and deletes it whatever happens.
+    """Writes the context under a key of its own. It stays, since a job reads it minutes after it was submitted, and
+    whoever waited may be gone by then; `Reader.clear` deletes it with the messages.
 
     Args:
         folder: key prefix, without a slash at its end.
@@ -46,15 +48,13 @@ class Injector(PipesS3ContextInjector):
     @contextmanager
     def inject_context(self, context: PipesContextData) -> Iterator[PipesParams]:
         key = f"{self._folder}/context.json"
-        self._aws.put(key, json.dumps(context).encode())
-        try:
-            yield {"bucket": self.bucket, "key": key}
-        finally:
-            self.client.delete_object(Bucket=self.bucket, Key=key)
+        with asked("writing whom a training job may tell how it goes"):
+            self._aws.put(key, json.dumps(context).encode())
+        yield {"bucket": self.bucket, "key": key}
 
 
 class Reader(PipesS3MessageReader):
-    """Reads messages when it is asked to; they are deleted at the end.
+    """Reads messages when it is asked to, and deletes them and the context.
 
     Args:
         folder: key prefix of the messages, until `follow` names another.
@@ -81,8 +81,10 @@ class Reader(PipesS3MessageReader):
 
     def follow(self, environment: Mapping[str, str]) -> None:
         """From now on reads what a job with that environment tells, whoever started it."""
-        if MESSAGES in environment:
-            self.folder = decode_param(environment[MESSAGES])["key_prefix"]
+        told = decode_param(environment[MESSAGES])["key_prefix"] if MESSAGES in environment else None
+        if told != self.folder:  # it was joined, and knows nothing of a folder of ours
+            self.clear()
+        self.folder = told or self.folder
 
     def look(self) -> None:
         """Hands on every message that has come since the last look, in the order of their chunks."""
@@ -109,9 +111,8 @@ class Reader(PipesS3MessageReader):
                         self._handler.handle_message(message)
 
     def clear(self) -> None:
-        """Deletes the messages, and the context of a run that was killed."""
-        with suppress(ServiceError), asked("deleting what a training job told"):
-            self._aws.delete_under(f"s3://{self.bucket}/{self.folder}/")
+        """Deletes the context and the messages."""
+        clean_up(self._aws, self._aws.uri(f"{self.folder}/"))
 
 
 class CompletedTraining(dg.PipesClientCompletedInvocation):
@@ -172,16 +173,19 @@ class PipesSageMakerTrainingClient(dg.PipesClient):
                 reader.look()
                 observed.tell(name, state, session.get_custom_messages())
 
+            name = ""
             try:
                 name = self._service.submit(job, frame, session.get_bootstrap_env_vars())
                 reader.follow(self._service.environment(name))
                 trained = wait(self._service, name, every=self._every, look=look)
             except Exception:
-                if observed.state is None or observed.state.finished:
+                if not name or (observed.state and observed.state.finished):
                     reader.clear()
                 raise  # else the job goes on, and whoever tries again reads all that it has told
-            except BaseException:
-                reader.clear()  # the run was ended, and the job with it
+            except BaseException:  # the run was ended, and the job with it
+                if name:
+                    self._service.cancel(name)
+                reader.clear()
                 raise
             reader.clear()
         return CompletedTraining(session, trained)

@@ -1,7 +1,8 @@
 """Models, endpoint configurations and endpoints: real serving processes behind weighted routing.
 
 What belongs here: their actions, the states of an endpoint, blue/green updates with canary and alarm roll-back, data
-capture, and InvokeEndpoint. Each variant is one process, however many instances it is told to have.
+capture, InvokeEndpoint, and the numbers of instances that autoscaling's targets allow. Each variant is one process,
+however many instances it is told to have.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +43,7 @@ HEALTHY_WITHIN = 60.0
 """Seconds in which a container must answer /ping (480 on AWS, unless the configuration says otherwise)."""
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_VARIANT = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _SETTLED = ("InService", "Failed", "OutOfService", "UpdateRollbackFailed")
 
 
@@ -141,6 +144,7 @@ class Endpoint:
         self.created = self.modified = datetime.now(UTC)
         self.variants: list[Variant] = []
         self.errors: Counter[str] = Counter()  # failed answers by variant
+        self.hidden = self._emulator.faults.take("not_yet_visible", "CreateEndpoint")
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.thread = self._in_thread(self._create, self.config)
@@ -156,6 +160,12 @@ class Endpoint:
                 raise invalid(
                     "A deployment configuration needs the same variant names in the new endpoint configuration"
                 )
+            former = self._all.configurations.get(self.config, config)
+            types = {one["VariantName"]: one.get("InstanceType") for one in former["ProductionVariants"]}
+            for one in config["ProductionVariants"]:
+                name = one["VariantName"]
+                if types.get(name, one.get("InstanceType")) != one.get("InstanceType") and self.target(name):
+                    raise invalid(f"Cannot change the instance type of variant {name}, a target of autoscaling")
             self.status, self.deployment = "Updating", deployment
             self.modified = datetime.now(UTC)
         self.thread = self._in_thread(self._update, config["EndpointConfigName"])
@@ -175,6 +185,23 @@ class Endpoint:
                 raise invalid("At least one variant must have a weight above 0")
             self.status = "Updating"
         self.thread = self._in_thread(self._reweigh, wanted)
+
+    def target(self, variant: str) -> dict[str, Any] | None:
+        """A variant as Application Auto Scaling's target; None if it is none."""
+        found = self._emulator.client("application-autoscaling").describe_scalable_targets(
+            ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{self.name}/variant/{variant}"]
+        )
+        return next(iter(found["ScalableTargets"]), None)
+
+    def keep_within(self, variant: str) -> None:
+        """Brings a variant between its target's numbers, as its registration does; not while the endpoint changes."""
+        target = self.target(variant)
+        for one in self.variants:
+            if target and one.name == variant:
+                count = min(max(one.count, target["MinCapacity"]), target["MaxCapacity"])
+                if count != one.count:
+                    with suppress(Refused):
+                        self.reweigh([{"VariantName": variant, "DesiredInstanceCount": count}])
 
     def seconds(self) -> float:
         """Instance seconds since it was made."""
@@ -405,9 +432,21 @@ class Endpoints:
         return self.configurations[name]
 
     def endpoint(self, name: str) -> Endpoint:
-        if name not in self.endpoints:
+        found = self.endpoints.get(name)
+        if found is not None and found.hidden is not None:
+            found.hidden.times -= 1
+            if found.hidden.times < 0:
+                found.hidden = None
+            found = None
+        if found is None:
             raise not_found("endpoint", self.emulator.arn("endpoint", name))
-        return self.endpoints[name]
+        return found
+
+    def registered(self, resource: str) -> None:
+        """What follows when a resource became a target of autoscaling."""
+        found = _VARIANT.fullmatch(resource)
+        if found and found[1] in self.endpoints:
+            self.endpoints[found[1]].keep_within(found[2])
 
     def _create_model(self, request: dict[str, Any]) -> dict[str, Any]:
         name, arn = request["ModelName"], self.emulator.arn("model", request["ModelName"])
@@ -492,7 +531,11 @@ class Endpoints:
         return self.endpoint(request["EndpointName"]).describe()
 
     def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = [one for name, one in self.endpoints.items() if request.get("NameContains", "") in name]
+        wanted = [
+            one
+            for name, one in self.endpoints.items()
+            if request.get("NameContains", "") in name and one.hidden is None
+        ]
         rows, more = page(wanted, request)
         told = [
             {

@@ -47,6 +47,7 @@ class Fault:
         kind: a CallFault, answered by the call itself; or a ResourceFault, met by the job or endpoint that the call makes.
         action: SageMaker's action or "*"; for S3 its own, as PutObject; for damaged_model a part of the model's name.
         times: how many calls or resources meet it.
+        after: how many that fit pass unharmed before.
         seconds: of a slow start; how long after the start of training an interruption comes; how long a stalled update
             goes on before AWS's own time limit rolls it back.
     """
@@ -55,6 +56,7 @@ class Fault:
     action: str = "*"
     times: int = 1
     seconds: float = 1.0
+    after: int = 0
 
 
 class Faults:
@@ -74,7 +76,7 @@ class Faults:
         """A fault from JSON."""
         unknown = set(told) - {field.name for field in fields(Fault)}
         if unknown or "kind" not in told:
-            raise invalid(f"a fault has kind, action, times and seconds, not {', '.join(sorted(told))}")
+            raise invalid(f"a fault has kind, action, times, seconds and after, not {', '.join(sorted(told))}")
         return Fault(**told)
 
     def clear(self) -> None:
@@ -86,6 +88,9 @@ class Faults:
         with self._lock:
             for fault in self._waiting:
                 if fault.kind == kind and (fault.action in ("*", action) or fault.action in name):
+                    if fault.after > 0:
+                        fault.after -= 1
+                        continue
                     fault.times -= 1
                     if fault.times <= 0:
                         self._waiting.remove(fault)

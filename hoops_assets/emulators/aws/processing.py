@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
@@ -144,8 +144,9 @@ class Job:
             over = time.monotonic() - began > limit
             if over or self.stopping.is_set():
                 self.container.end(self.emulator.grace)
-                if over and not self.stopping.is_set():
+                if over and not self.stopping.is_set() and self.emulator.processing_jobs.overtime == "Failed":
                     raise Failure(f"ClientError: The job exceeded its MaxRuntimeInSeconds of {limit} seconds.")
+                self.stopping.set()
                 return
             time.sleep(0.02)
         if self.container.ended() != 0:
@@ -183,10 +184,16 @@ class Job:
 
 
 class ProcessingJobs:
-    """All jobs of the account."""
+    """All jobs of the account.
+
+    Attributes:
+        overtime: how a job over its stopping condition ends: Stopped, as botocore's model of the service says, or Failed
+            with a sentence, lest a client relies on the first.
+    """
 
     def __init__(self, emulator: AwsEmulator) -> None:
         self._emulator = emulator
+        self.overtime: Literal["Stopped", "Failed"] = "Stopped"
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 

@@ -6,6 +6,7 @@ One emulator is one account in one region; moto's state is global, so a process 
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -40,7 +41,7 @@ from hoops_assets.emulators.aws.transform import TransformJobs
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 OWN_KEY = "EMULATOR"
-"""Access key of the emulator's own calls to S3 and Logs: neither counted nor hit by faults."""
+"""Access key of what the emulator does to S3 and Logs in the name of the role that it was given: not hit by faults."""
 
 _ONE = threading.Lock()
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
@@ -155,9 +156,9 @@ class AwsEmulator:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def fault(self, kind: str, action: str = "*", times: int = 1, seconds: float = 1.0) -> None:
+    def fault(self, kind: str, action: str = "*", times: int = 1, seconds: float = 1.0, after: int = 0) -> None:
         """Lets the next fitting calls or resources meet a fault, see `faults`."""
-        self.faults.add(Fault(kind, action, times, seconds))
+        self.faults.add(Fault(kind, action, times, seconds, after))
 
     def arn(self, kind: str, name: str) -> str:
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name}"
@@ -206,20 +207,28 @@ class AwsEmulator:
         found = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
         key, service = (found[1], found[3]) if found else ("", "")
         if key == OWN_KEY:
+            self.acted[_iam_action(environ, service)] += 1
             return self._moto(environ, start_response)
         if target.startswith("SageMaker."):
             return _answer(start_response, *self._sagemaker(environ, target.removeprefix("SageMaker.")))
         invoked = _INVOCATIONS.fullmatch(path)
         if invoked and environ["REQUEST_METHOD"] == "POST":
             return self._invoke(environ, start_response, invoked[1])
-        action = _s3_action(environ) if service in ("s3", "") else target.rpartition(".")[2] or path
-        self.seen[f"{_IAM.get(service, service)}:{action}"] += 1
+        action = _iam_action(environ, service)
+        self.seen[action] += 1
         try:
-            self.faults.refuse(action)
+            self.faults.refuse(action.partition(":")[2])
         except Refused as told:
+            if target:
+                return _answer(start_response, *_json(told))
             refused = of_s3(told) if service in ("s3", "") else told
             return _answer(start_response, refused.status, _xml(refused), "application/xml", refused.code)
-        return self._moto(environ, start_response)
+        if action != "RegisterScalableTarget":
+            return self._moto(environ, start_response)
+        body = _body(environ)
+        answer = self._moto({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
+        self.endpoints.registered(json.loads(body).get("ResourceId", ""))
+        return answer
 
     def _sagemaker(self, environ: dict[str, Any], action: str) -> tuple[int, bytes, str, str]:
         self.seen[f"sagemaker:{action}"] += 1
@@ -235,8 +244,7 @@ class AwsEmulator:
             if wrong:
                 raise Refused("InternalFailure", f"the emulator's own answer is wrong: {'; '.join(wrong)}", 500)
         except Refused as refused:
-            told = {"__type": refused.code, "message": refused.message}
-            return refused.status, json.dumps(told).encode(), "application/x-amz-json-1.1", refused.code
+            return _json(refused)
         return 200, json.dumps(answer, default=_moment).encode(), "application/x-amz-json-1.1", ""
 
     def act(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -322,10 +330,23 @@ def _answer(
     return [body]
 
 
+def _json(refused: Refused) -> tuple[int, bytes, str, str]:
+    told = {"__type": refused.code, "message": refused.message}
+    return refused.status, json.dumps(told).encode(), "application/x-amz-json-1.1", refused.code
+
+
 def _xml(refused: Refused) -> bytes:
     return (
         f"<?xml version='1.0'?><Error><Code>{refused.code}</Code><Message>{refused.message}</Message></Error>"
     ).encode()
+
+
+def _iam_action(environ: dict[str, Any], service: str) -> str:
+    """What is asked of a service of moto's, as IAM names it."""
+    if service in ("s3", ""):
+        return f"s3:{_s3_action(environ)}"
+    action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2] or environ.get("PATH_INFO", "")
+    return f"{_IAM.get(service, service)}:{action}"
 
 
 def _s3_action(environ: dict[str, Any]) -> str:

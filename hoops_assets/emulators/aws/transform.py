@@ -40,6 +40,7 @@ class Job:
         self.ended: datetime | None = None
         self.status, self.reason = "InProgress", ""
         self.server: Server | None = None
+        self.hidden = emulator.faults.take("not_yet_visible", "CreateTransformJob")
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._live, daemon=True)
         self.thread.start()
@@ -71,12 +72,15 @@ class Job:
         found = s3.list_objects_v2(Bucket=source.netloc, Prefix=source.path.lstrip("/")).get("Contents", [])
         if not found:
             raise Sick(f"ClientError: No S3 objects found under S3 URL {source.geturl()}")
+        if self.stop.is_set():
+            raise Sick("stopped")
         self.began = datetime.now(UTC)
         self.server = Server(self.emulator, self.model)
         self.server.wait(self.stop)
         headers = {"Content-Type": self.request["TransformInput"].get("ContentType", "application/octet-stream")}
         if "Accept" in self.request["TransformOutput"]:
             headers["Accept"] = self.request["TransformOutput"]["Accept"]
+        answers: dict[str, bytes] = {}
         for item in found:
             if self.stop.is_set():
                 raise Sick("stopped")
@@ -87,7 +91,8 @@ class Job:
             if status != 200:
                 raise Sick(f"ClientError: {status} from the container: {content.decode(errors='replace')[:500]}")
             name = item["Key"].rpartition("/")[2]
-            key = f"{target.path.strip('/')}/{name}.out".lstrip("/")
+            answers[f"{target.path.strip('/')}/{name}.out".lstrip("/")] = content
+        for key, content in answers.items():  # none of a job that was stopped
             s3.put_object(Bucket=target.netloc, Key=key, Body=content)
 
     def _settle(self, status: str, reason: str) -> None:
@@ -152,9 +157,15 @@ class TransformJobs:
         return {"TransformJobArn": job.arn}
 
     def _job(self, request: dict[str, Any]) -> Job:
-        if request["TransformJobName"] not in self._jobs:
+        job = self._jobs.get(request["TransformJobName"])
+        if job is not None and job.hidden is not None:
+            job.hidden.times -= 1
+            if job.hidden.times < 0:
+                job.hidden = None
+            job = None
+        if job is None:
             raise Refused("ResourceNotFound", "Requested resource not found.")
-        return self._jobs[request["TransformJobName"]]
+        return job
 
     def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
         return self._job(request).describe()
@@ -171,7 +182,9 @@ class TransformJobs:
         wanted = [
             job
             for job in self._jobs.values()
-            if request.get("NameContains", "") in job.name and request.get("StatusEquals", job.status) == job.status
+            if request.get("NameContains", "") in job.name
+            and request.get("StatusEquals", job.status) == job.status
+            and job.hidden is None
         ]
         rows, more = page(wanted, request)
         told = [

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hoops_assets.errors import HoopsError, StoreError
+from hoops_assets.settings import AwsSettings
 
 KEYS = ("stage", "season", "team", "home", "away", "day", "from", "to")
 STAGES = {"qf": "quarter-final", "sf": "semi-final", "quarterfinal": "quarter-final", "semifinal": "semi-final"}
@@ -156,8 +157,11 @@ class Found:
     stages: tuple[str, ...]
 
 
-def find_games(tables: str, league: str, wanted: Filter) -> Found:
+def find_games(tables: str, league: str, wanted: Filter, aws: AwsSettings | None = None) -> Found:
     """The played games of a league and those of them that a filter means.
+
+    Args:
+        aws: as `store.delta.DeltaStore` takes it.
 
     Raises:
         StoreError: the league's tables cannot be read.
@@ -168,6 +172,7 @@ def find_games(tables: str, league: str, wanted: Filter) -> Found:
     for name in PLAYED:
         columns = _ask(
             f"{tables.rstrip('/')}/{league}/{name}",
+            aws,
             f"SELECT game_id, ({wanted.sql}) AS meant FROM games",
             "SELECT DISTINCT stage FROM games",
         )
@@ -179,17 +184,22 @@ def find_games(tables: str, league: str, wanted: Filter) -> Found:
     return Found(tuple(sorted(matching)), frozenset(known), tuple(sorted(stages)))
 
 
-def _ask(uri: str, *queries: str) -> list[list[list[Any]]]:
+def _ask(uri: str, aws: AwsSettings | None, *queries: str) -> list[list[list[Any]]]:
     """Columns of the answers to queries over the table `games` at a URI; nothing if it was never written."""
     from deltalake import DeltaTable, QueryBuilder
     from deltalake.exceptions import DeltaError
 
-    if "://" not in uri and not (Path(uri) / "_delta_log").is_dir():
+    options = None
+    if "://" in uri:
+        from hoops_assets.store.delta import storage_options  # needs pandas, for which a folder's tables do not wait
+
+        options = storage_options(uri, aws)
+    elif not (Path(uri) / "_delta_log").is_dir():
         return []
     try:
-        if not DeltaTable.is_deltatable(uri):
+        if not DeltaTable.is_deltatable(uri, options):
             return []
-        asked = QueryBuilder().register("games", DeltaTable(uri))
+        asked = QueryBuilder().register("games", DeltaTable(uri, storage_options=options))
         answers = [asked.execute(query).read_all() for query in queries]
     except (DeltaError, OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]

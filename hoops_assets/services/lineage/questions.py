@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hoops_assets.errors import HoopsError
 from hoops_assets.services.lineage import stored
 from hoops_assets.services.lineage.games import PLAYED, Filter, Found, find_games, parse_filter
+from hoops_assets.settings import AwsSettings
 
 IMPORTED = "imported"
 """Part of the manifest of a version that came from a spreadsheet: what the sheet says, instead of games."""
@@ -22,11 +23,12 @@ IMPORTED = "imported"
 
 @dataclass(frozen=True)
 class Places:
-    """Where the answers lie: HOOPS_HOME, the root of the tables, and the record's URL."""
+    """Where the answers lie: HOOPS_HOME, the root of the tables (in which bucket's account), and the record's URL."""
 
     home: Path
     tables: str
     record: str
+    aws: AwsSettings | None = None
 
     @property
     def registry(self) -> Path:
@@ -84,7 +86,7 @@ def ask_data(places: Places, model: str, games: str) -> DataAnswer:
         note = f"it came from {manifest[IMPORTED]['sheet']}; of its data the sheet says: {said}"
         return DataAnswer(name, games, "unknown", 0, (), {}, (), (), {"dataset": said}, (note,))
 
-    found = find_games(places.tables, league, wanted)
+    found = find_games(places.tables, league, wanted, places.aws)
     split_of = {game: split for split, ids in manifest["games"].items() for game in ids}
     meant = sorted({*found.matching, *(game for game in wanted.game_ids if game in split_of)})
     splits = {split: tuple(game for game in meant if split_of.get(game) == split) for split in manifest["games"]}

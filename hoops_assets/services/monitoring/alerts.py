@@ -48,18 +48,36 @@ class Alerts:
 
 
 def raise_alarm(record: Record, alarm: Alarm, urls: Sequence[str] | None = None) -> str | None:
-    """Records an alarm's state and, if it turned, tells people.
+    """Records an alarm's state and tells people if it turned, or if its last turn could not be told until now.
+
+    A wrong or refusing address takes nothing down with it: `hoops doctor` names the first, and the turn is sent again at
+    every look until all addresses have taken it.
 
     Args:
         urls: default those of the environment.
 
     Returns:
-        None if the alarm did not turn; else "recorded", "told" or "not told" (an address refused; the record knows).
+        None if the alarm did not turn; else "recorded", "told" or "not told" (an address is wrong, or refused).
     """
-    if not alarms.turn(record, alarm):
-        return None
+    turned = alarms.turn(record, alarm)
     urls = addresses() if urls is None else urls
     if not urls:
-        return "recorded"
-    title = f"{alarm.league}: {alarm.alarm} is {'an alarm' if alarm.state == 'red' else 'quiet again'}"
-    return "told" if Alerts(urls).send(title, alarm.text, alarm.state == "red") else "not told"
+        return "recorded" if turned else None
+    edge = alarms.current(record, alarm.league).get(alarm.alarm)
+    if edge is None:
+        return None
+    if turned:
+        alarms.due(record, edge)
+    elif not alarms.is_due(record, edge):
+        return None
+    if is_told := _tell(edge, urls):
+        alarms.told(record, edge)
+    return ("told" if is_told else "not told") if turned else None
+
+
+def _tell(edge: Alarm, urls: Sequence[str]) -> bool:
+    title = f"{edge.league}: {edge.alarm} is {'an alarm' if edge.state == 'red' else 'quiet again'}"
+    try:
+        return Alerts(urls).send(title, edge.text, edge.state == "red")
+    except SettingsError:
+        return False

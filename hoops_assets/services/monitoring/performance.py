@@ -100,10 +100,11 @@ def forecasts(store: DeltaStore, record: Record, league: str, games: pd.DataFram
         games: as `benchmarks` returns them.
 
     Returns:
-        Columns SETTLED; kind is forecast, forecast degraded (ratings answered for the model) or backfilled.
+        Columns SETTLED; kind is forecast, forecast degraded (ratings answered for the model) or backfilled. What ratings
+        computed after the game is none of these and left out.
     """
     scored = store.read(league, "scored_predictions")
-    scored = scored[scored["degraded"] == ""]  # no version made the others
+    scored = scored[(scored["degraded"] == "") | ~scored["backfilled"].astype(bool)]
     own = pd.DataFrame(
         {
             "kind": _kind(scored),
@@ -122,9 +123,8 @@ def forecasts(store: DeltaStore, record: Record, league: str, games: pd.DataFram
 
 def _kind(scored: pd.DataFrame) -> pd.Series:
     kind = pd.Series("forecast", index=scored.index, dtype="object")
-    return kind.mask(scored["degraded"] != "", "forecast degraded").mask(
-        scored["backfilled"].astype(bool), "backfilled"
-    )
+    kind = kind.mask(scored["backfilled"].astype(bool), "backfilled")
+    return kind.mask(scored["degraded"] != "", "forecast degraded")
 
 
 def champions(record: Record, league: str) -> list[tuple[datetime, int]]:
@@ -160,12 +160,8 @@ def _joined(own: pd.DataFrame, games: pd.DataFrame) -> pd.DataFrame:
 def answers(record: Record, league: str, games: pd.DataFrame) -> Answers:
     """What customers were told of games that are settled: by the version that really answered, degraded answers apart."""
     rows = pd.DataFrame(
-        [
-            {name: row[name] for name in ("id", "game_id", "version", "learner", "home_win_probability", "degraded")}
-            for row in record.rows("served_predictions", league=league)
-            if row["game_id"] is not None
-        ],
-        columns=["id", "game_id", "version", "learner", "home_win_probability", "degraded"],
+        record.last_rows("served_predictions", ["game_id", "version", "degraded"], league=league),
+        columns=["id", "game_id", "version", "learner", "home_win_probability", "degraded", "rows"],
     )
     rows = rows[rows["game_id"].isin(games["game_id"])]
     told = rows.assign(
@@ -186,7 +182,7 @@ def answers(record: Record, league: str, games: pd.DataFrame) -> Answers:
     anybody = own.sort_values("id").drop_duplicates(["kind", "game_id"], keep="last")
     both = pd.concat([anybody.assign(forecaster=LEAGUE, learner=""), last], ignore_index=True)
     counts = told.groupby(["version", "degraded"], as_index=False).agg(
-        answers=("id", "size"), games=("game_id", "nunique")
+        answers=("rows", "sum"), games=("game_id", "nunique")
     )
     return Answers(_joined(both, games), counts)
 

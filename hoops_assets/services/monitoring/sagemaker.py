@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoops_assets.clouds.aws import Aws, tags
-from hoops_assets.services.aws import asked, kind_of_reason
+from hoops_assets.services.aws import asked, clean_up, kind_of_reason, over_its_limit
 from hoops_assets.services.errors import ErrorKind, ServiceError
 from hoops_assets.services.monitoring.contract import REPORT, DriftJob, no_job
 from hoops_assets.services.training.contract import JobState
@@ -74,7 +74,7 @@ class SageMakerMonitoring:
             if error.kind == "conflict":  # somebody else was a moment earlier: that is the job
                 return name
             if error.kind != "timed_out" or self._look(name) is None:
-                self._aws.delete_under(f"{self._aws.uri(place)}/")
+                clean_up(self._aws, f"{self._aws.uri(place)}/")
                 raise
         self._submitted[name] = time.monotonic()
         return name
@@ -181,16 +181,22 @@ class SageMakerMonitoring:
 
 
 def _state(told: dict[str, Any]) -> JobState:
+    if over_its_limit(told):
+        return JobState.FAILED
     state = _STATES[told["ProcessingJobStatus"]]
     return JobState.QUEUED if state is JobState.RUNNING and "ProcessingStartTime" not in told else state
 
 
 def _reason(told: dict[str, Any]) -> str:
+    if over_its_limit(told):
+        return f"stopped after its time limit of {told['StoppingCondition']['MaxRuntimeInSeconds']} s"
     return told.get("FailureReason") or told.get("ExitMessage") or "SageMaker gives no reason"
 
 
 def _kind(told: dict[str, Any]) -> ErrorKind:
-    return "timed_out" if "MaxRuntime" in _reason(told) else kind_of_reason(_reason(told))
+    if over_its_limit(told) or "MaxRuntime" in _reason(told):
+        return "timed_out"
+    return kind_of_reason(_reason(told))
 
 
 def _output(told: dict[str, Any]) -> str:

@@ -83,7 +83,9 @@ def gather(
         drift.FORECASTS: genuine[["game_id", "probability"]].rename(columns={"probability": "home_win_probability"}),
         drift.COMING: fixtures.loc[fixtures["day"] > through, ["day", "home", "away"]],
         drift.ARRIVALS: arrivals(store, league, fixtures, results, max(through, today - timedelta(days=1))),
-        drift.SERVED: pd.concat([bundled(store, league, home), answered(store, record, name)], ignore_index=True),
+        drift.SERVED: pd.concat(
+            [bundled(store, league, home), answered(store, record, name, season)], ignore_index=True
+        ),
     }
     return Watch(spec, frames)
 
@@ -183,8 +185,8 @@ def bundled(store: DeltaStore, league: League, home: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts and len(both) else _nothing()
 
 
-def answered(store: DeltaStore, record: Record, league: str) -> pd.DataFrame:
-    """What customers were told by a version itself, after its last forecast of the game, beside that forecast.
+def answered(store: DeltaStore, record: Record, league: str, season: int) -> pd.DataFrame:
+    """What customers were told by a version itself of a season's games, after its last forecast, beside that forecast.
 
     Returns:
         game_id, name (`drift.ANSWERED`), trained, served; the last answer of a game and version.
@@ -196,15 +198,15 @@ def answered(store: DeltaStore, record: Record, league: str) -> pd.DataFrame:
             "at": row["at"],
             "served": row["home_win_probability"],
         }
-        for row in record.rows("served_predictions", league=league)
-        if row["game_id"] is not None and row["version"] is not None and not row["degraded"]
+        for row in record.last_rows("served_predictions", ["game_id", "version"], league=league, degraded=None)
+        if row["game_id"] is not None and row["version"] is not None
     ]
     if not rows:
         return _nothing()
-    last = pd.DataFrame(rows).drop_duplicates(["game_id", "version"], keep="last")
-    columns = ["game_id", "version", "home_win_probability", "made_at", "degraded"]
+    last = pd.DataFrame(rows)
+    columns = ["game_id", "season", "version", "home_win_probability", "made_at", "degraded"]
     forecast = store.read(league, "predictions", columns=columns).astype({"version": "int64"})
-    own = forecast[forecast["degraded"] == ""].drop(columns="degraded")
+    own = forecast[(forecast["degraded"] == "") & (forecast["season"] == season)].drop(columns=["degraded", "season"])
     both = last.merge(own, on=["game_id", "version"], how="inner")
     both = both[both["at"] > both["made_at"]]
     return both.assign(name=drift.ANSWERED, trained=both["home_win_probability"])[_SERVED].reset_index(drop=True)

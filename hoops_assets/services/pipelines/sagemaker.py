@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hoops_assets.clouds.aws import Aws, dashed, tags
-from hoops_assets.services.aws import asked, kind_of_reason
+from hoops_assets.services.aws import asked, clean_up, kind_of_reason, over_its_limit
 from hoops_assets.services.errors import ErrorKind, ServiceError
 from hoops_assets.services.pipelines.contract import (
     Pipeline,
@@ -54,6 +54,7 @@ INPUT, OUTPUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
 _FILE = "pipeline.json"
 _EVALUATION, _JUDGEMENT = "evaluation.json", "judgement.json"
 _STOPPED_WITHIN = 900.0
+_PROCESSED = ("evaluate", "judge")
 _NAME = re.compile(r"(hoops-([a-z0-9-]+)-training)-[0-9a-f]{16}(?:-(\d+))?")
 _STATES = {
     "Executing": JobState.RUNNING, "Stopping": JobState.RUNNING, "Stopped": JobState.CANCELLED,
@@ -101,7 +102,7 @@ class SageMakerPipelines:
         except ServiceError as error:
             # Without an answer it may run all the same; its token lets it be started only once.
             if error.kind != "timed_out":
-                self._aws.delete_under(folder)
+                clean_up(self._aws, folder)
             raise
         return name
 
@@ -355,9 +356,13 @@ class SageMakerPipelines:
                 self._training.result(failed.job)
             except ServiceError as error:
                 return error.kind
-        if "MaxRuntime" in failed.reason:
+        if "MaxRuntime" in failed.reason or (failed.kind in _PROCESSED and failed.job and self._overdue(failed.job)):
             return "timed_out"
         return "throttled" if failed.reason.startswith("Throttling") else kind_of_reason(failed.reason)
+
+    def _overdue(self, job: str) -> bool:
+        with asked(f"asking for processing job {job}"):
+            return over_its_limit(self._aws.sagemaker.describe_processing_job(ProcessingJobName=job))
 
 
 def group_of(league: str) -> str:

@@ -92,7 +92,10 @@ def coming_fixtures(store: DeltaStore, league: League, now: datetime, days_ahead
         )
         for row in rows.to_dict("records")
     ]
-    return Fixtures(league=league.name, made_at=now, first_day=today, last_day=last, fixtures=tuple(fixtures))
+    return Fixtures(
+        league=league.name, made_at=now, first_day=today, last_day=last, teams=team_names(league),
+        fixtures=tuple(fixtures),
+    )  # fmt: skip
 
 
 def _reliability(folder: Path) -> tuple[ReliabilityBin, ...]:

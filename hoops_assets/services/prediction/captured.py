@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,24 @@ LONGEST = 1024
 
 LATE = timedelta(hours=2)
 """How much later than its hour a captured answer may appear."""
+
+
+_SOMETHING_ELSE = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What a line raises that is not an answer of ours in JSON: whoever AWS lets in may ask as he likes, and must not stop the
+import for all others."""
+
+
+class Collected(NamedTuple):
+    """What an import made.
+
+    Attributes:
+        rows: how many it appended.
+        skipped: lines of capture in the hours looked at that name no game and no version: answers in text/csv, and whatever
+            else stands there.
+    """
+
+    rows: int
+    skipped: int
 
 
 class Place(NamedTuple):
@@ -67,8 +85,8 @@ def places_of(fixtures: pd.DataFrame) -> dict[str, Place]:
     return {game_id: Place(day, home, away) for game_id, day, home, away in columns}
 
 
-def import_captured(aws: Aws, league: str, record: Record, places: Mapping[str, Place], cursor: Path) -> int:
-    """Appends to `served_predictions` every captured answer that is not there yet; returns how many rows that made.
+def import_captured(aws: Aws, league: str, record: Record, places: Mapping[str, Place], cursor: Path) -> Collected:
+    """Appends to `served_predictions` every captured answer that is not there yet.
 
     Args:
         cursor: a file that remembers through which hour all has been imported; without it everything is looked at again,
@@ -77,7 +95,7 @@ def import_captured(aws: Aws, league: str, record: Record, places: Mapping[str, 
     Raises:
         ServiceError: the bucket cannot be read. StoreError: the record cannot be written.
     """
-    made = 0
+    made = skipped = 0
     with atomic.locked(cursor.with_suffix(".lock")):
         with asked(f"reading what the endpoint of {league} answered"):
             hours = _hours(aws, league, _since(cursor))
@@ -87,13 +105,19 @@ def import_captured(aws: Aws, league: str, record: Record, places: Mapping[str, 
                 for row in record.rows(TABLE, hour - LATE, hour + timedelta(hours=1) + LATE, league=league)
             }
             with asked(f"reading what the endpoint of {league} answered"):
-                rows = [row for key in sorted(keys) for row in _rows(aws.get(aws.uri(key)), league, places)]
+                lines = [line for key in sorted(keys) for line in aws.get(aws.uri(key)).splitlines()]
+            rows: list[dict[str, Any]] = []
+            for line in lines:
+                try:
+                    rows += _rows(json.loads(line), league, places)
+                except _SOMETHING_ELSE:
+                    skipped += 1
             new = sorted((row for row in rows if row["request_id"] not in known), key=lambda row: row["at"])
             if new:
                 record.append_many(TABLE, new)
             made += len(new)
             atomic.write_json(cursor, {"through": hour.isoformat()})
-    return made
+    return Collected(made, skipped)
 
 
 def _since(cursor: Path) -> datetime:
@@ -118,28 +142,31 @@ def _hours(aws: Aws, league: str, since: datetime) -> dict[datetime, list[str]]:
     return found
 
 
-def _rows(content: bytes, league: str, places: Mapping[str, Place]) -> Iterator[dict[str, Any]]:
-    for line in content.splitlines():
-        event = json.loads(line)
-        told = event["captureData"].get("endpointOutput")
-        if told is None:
-            continue
-        data = told["data"] if told["encoding"] == "JSON" else base64.b64decode(told["data"])
-        answer, about = json.loads(data), event["eventMetadata"]
-        given = _attributes(about.get("customAttributes", ()))
-        games = [game for game in given.get(GAMES, "").split(",") if game]
-        for number, one in enumerate(answer["predictions"]):
-            game = games[number] if number < len(games) else one["game_id"]
-            place = places.get(game) if game else None
-            yield {
-                "at": datetime.fromisoformat(about["inferenceTime"].replace("Z", "+00:00")),
-                "request_id": answer["request_id"], "customer": given.get(CUSTOMER, UNNAMED)[:80], "league": league,
-                "game_id": game, "day": place.day if place else None, "home": place.home if place else None,
-                "away": place.away if place else None, "version": one["version"], "learner": one["learner"],
-                "home_win_probability": one["home_win_probability"], "degraded": one["degraded"],
-                # What had which share at that moment stands in the record of deployments.
-                "traffic": None,
-            }  # fmt: skip
+def _rows(event: dict[str, Any], league: str, places: Mapping[str, Place]) -> list[dict[str, Any]]:
+    """The rows of one line of capture. Raises one of _SOMETHING_ELSE if it holds no answer of ours in JSON."""
+    told = event["captureData"].get("endpointOutput")
+    if told is None:
+        return []
+    if not told["observedContentType"].startswith("application/json"):
+        raise ValueError(f"{told['observedContentType']} tells neither version nor request")
+    data = base64.b64decode(told["data"]) if told["encoding"] == "BASE64" else told["data"]
+    answer, about = json.loads(data), event["eventMetadata"]
+    given = _attributes(about.get("customAttributes", ()))
+    games = [game for game in given.get(GAMES, "").split(",") if game]
+    rows: list[dict[str, Any]] = []
+    for number, one in enumerate(answer["predictions"]):
+        game = games[number] if number < len(games) else one["game_id"]
+        place = places.get(game) if game else None
+        rows.append({
+            "at": datetime.fromisoformat(about["inferenceTime"].replace("Z", "+00:00")),
+            "request_id": answer["request_id"], "customer": given.get(CUSTOMER, UNNAMED)[:80], "league": league,
+            "game_id": game, "day": place.day if place else None, "home": place.home if place else None,
+            "away": place.away if place else None, "version": one["version"], "learner": one["learner"],
+            "home_win_probability": one["home_win_probability"], "degraded": one["degraded"],
+            # What had which share at that moment stands in the record of deployments.
+            "traffic": None,
+        })  # fmt: skip
+    return rows
 
 
 def _attributes(told: Sequence[str]) -> dict[str, str]:

@@ -28,10 +28,13 @@ has variants: one model version each, loaded whole, with a share of the traffic.
 - **invoke** answers in the order asked, each answer naming the version that made it. With `version` only that variant
   may answer (SageMaker's TargetVariant, Azure ML's header; where a provider cannot pin, its container routes). Not found
   (the variant, a team, a game that is not coming), invalid (rows), throttled, failed.
-- **Batch.** A job is named by the model's digest and the rows' digest: the same batch again is the same job, and a
-  finished one is not run again; a failed one is. States go queued -> running -> succeeded | failed and never back.
+- **Batch.** A job is named by the model's digest and the rows' digest: the same batch again is the same job. One that
+  succeeded is not run again unless its answers are gone; a failed or cancelled one is, and so is one that is being
+  stopped. States go queued -> running -> succeeded | failed | cancelled; only being run again begins them anew.
   `results` gives one probability a row in the order of the rows, or raises: never a part. The same version and rows give
-  the same answers, on every provider to 1e-5.
+  the same answers, on every provider to 1e-5. A job that `submit` has returned is known to `poll` at once, however late
+  the provider's own listing is. `cancel` of a finished job changes nothing; of any other it returns when the job has
+  stopped, costs nothing more and is cancelled, or has finished first.
 - Errors are `ServiceError` of its closed set of kinds; nothing else leaves a provider.
 """
 
@@ -170,10 +173,11 @@ class BatchState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def finished(self) -> bool:
-        return self in (BatchState.SUCCEEDED, BatchState.FAILED)
+        return self in (BatchState.SUCCEEDED, BatchState.FAILED, BatchState.CANCELLED)
 
 
 class PredictionService(Protocol):
@@ -254,11 +258,20 @@ class PredictionService(Protocol):
         ...
 
     def results(self, job: str) -> np.ndarray:
-        """P(home win) of each row, float64 [n]. Raises ServiceError not_found, conflict (not finished), failed."""
+        """P(home win) of each row, float64 [n].
+
+        Raises:
+            ServiceError: not_found; conflict (not finished, or cancelled); failed with the reason; quota or throttled if the
+                job failed for want of capacity, or by the provider's own fault.
+        """
+        ...
+
+    def cancel(self, job: str) -> None:
+        """Stops a batch job. Raises ServiceError not_found, timed_out."""
         ...
 
     def batch(self, version: ModelVersion, rows: pd.DataFrame) -> np.ndarray:
-        """`submit`, wait, `results`: P(home win) of each row, float64 [n]. Raises ServiceError as they do."""
+        """`run_batch`: P(home win) of each row, float64 [n]. Raises ServiceError as `submit` and `results` do."""
         ...
 
 
@@ -308,8 +321,16 @@ def batch_name(version: ModelVersion, values: np.ndarray) -> str:
 def run_batch(
     service: PredictionService, version: ModelVersion, rows: pd.DataFrame, *, every: float = 1.0
 ) -> np.ndarray:
-    """Submits, waits, and returns the answers; raises as `submit` and `results` do. `every`: seconds between polls."""
+    """Submits, waits, and returns the answers; raises as `submit` and `results` do. `every`: seconds between polls.
+
+    An interruption (Ctrl-C, a run that Dagster ends) cancels the job; a killed process leaves it to whoever asks next.
+    """
     job = service.submit(version, rows)
-    while not service.poll(job).finished:
-        time.sleep(every)
+    try:
+        while not service.poll(job).finished:
+            time.sleep(every)
+    except BaseException as interruption:
+        if not isinstance(interruption, Exception):
+            service.cancel(job)
+        raise
     return service.results(job)

@@ -90,6 +90,15 @@ def withdraw(rollout: Rollout, record: Record, league: str, decision: Decision) 
     return withdrawn, rollout.roll_back(withdrawn, decision)
 
 
+def withdraw_canary(rollout: Rollout, record: Record, league: str, canary: int, decision: Decision) -> Endpoint | None:
+    """Takes back a version if it is still the one on trial; else changes nothing and returns None.
+
+    Raises:
+        ServiceError: as `Rollout.roll_back` does.
+    """
+    return rollout.roll_back(canary, decision) if serving(record, league).canary == canary else None
+
+
 @dataclass(frozen=True)
 class Standing:
     """One version's place in the ranking.

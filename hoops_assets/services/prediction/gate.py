@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from hoops_assets.basketball.estimators import LEARNERS
-from hoops_assets.errors import HoopsError
+from hoops_assets.errors import HoopsError, ModelError
 from hoops_assets.judging.comparison import paired_difference
 from hoops_assets.judging.scoring import brier_scores, calibration_error, calibration_error_by_luck
 from hoops_assets.judging.sequential import DEFAULT, Outlook, Rule, expected
@@ -197,6 +197,11 @@ class Inspection:
     @cached_property
     def _held_out(self) -> pd.DataFrame:
         folder = self._registry.artefacts(self._candidate.league, self._candidate.version)
+        if not (folder / HELD_OUT).exists():
+            raise ModelError(
+                f"version {self._candidate.version} has no held-out games ({HELD_OUT}), so nobody can say how it forecasts:"
+                " it was imported without them; train it here"
+            )
         return pd.read_parquet(folder / HELD_OUT)
 
     @cached_property

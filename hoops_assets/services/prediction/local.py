@@ -199,6 +199,10 @@ class LocalPrediction:
         """See the contract."""
         return self._batches.results(job)
 
+    def cancel(self, job: str) -> None:
+        """See the contract."""
+        self._batches.cancel(job)
+
     def batch(self, version: ModelVersion, rows: pd.DataFrame) -> np.ndarray:
         """See the contract."""
         return run_batch(self, version, rows)

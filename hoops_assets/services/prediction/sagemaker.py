@@ -7,12 +7,14 @@ reads stands under s3://BUCKET/PREFIX/LEAGUE/endpoint/:
     bundles/VERSION-DIGEST/model.tar.gz   the container's bundle
     bundle.json                           of the last version deployed: the names of the teams
     fixtures.json                         the features of the coming games, renewed daily
+    capacity.json                         how many instances a variant has, and the nights, once anybody set them
 
 and, kept when the endpoint is removed, what was asked and answered under LEAGUE/capture/.
 
 Games are looked up here and asked as rows, so that renewing the fixtures touches no container. The traffic is the
-variants' weights, of sum 100. The revision is the moment of SageMaker's last change in milliseconds. A refused change
-leaves nothing: configurations and models that nothing uses are deleted after every change.
+variants' weights, of sum 100. The revision is the moment of SageMaker's last change in milliseconds. A change that fails
+in any of its parts (the endpoint's, the new variant's first answer, the autoscaling) is put back, and leaves nothing:
+configurations and models that nothing uses are deleted after every change.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ import logging
 import re
 import tarfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +56,7 @@ from hoops_assets.services.prediction.contract import (
 )
 from hoops_assets.services.prediction.sagemaker_batches import SageMakerBatches
 from hoops_assets.services.prediction.sagemaker_names import endpoint_name, model_name, renamed, stem
-from hoops_assets.services.prediction.sagemaker_scaling import Scaling
+from hoops_assets.services.prediction.sagemaker_scaling import Capacity, Scaling
 from hoops_assets.services.registry.contract import ModelVersion, Registry
 from hoops_assets.workloads.serve import bundle as files
 from hoops_assets.workloads.serve.api import Refused
@@ -75,6 +78,9 @@ _STATUS: dict[str, EndpointStatus] = {
     "Deleting": "removing",
 }  # fmt: skip
 _MOVING = ("creating", "updating", "removing")
+_VISIBLE_WITHIN = 60.0
+"""Seconds in which an endpoint that was just made may still be unknown to whoever asks."""
+
 _BAKING = 300
 """Seconds for which new containers are watched before the old ones go."""
 
@@ -90,7 +96,7 @@ class _Serving:
         models: version -> name of its model.
         weights: version -> weight now.
         counts: version -> instances now.
-        instance_types: of the variants.
+        instance_type: of the variants, which have the same; None if their configuration is gone.
     """
 
     status: EndpointStatus
@@ -101,7 +107,7 @@ class _Serving:
     counts: dict[int, int]
     reason: str | None
     arn: str
-    instance_types: frozenset[str] = frozenset()
+    instance_type: str | None
 
     @property
     def traffic(self) -> dict[int, int]:
@@ -126,9 +132,10 @@ class SageMakerPrediction:
     def __init__(self, aws: Aws, registry: Registry, *, patience: float = PATIENCE, every: float = 5.0) -> None:
         self._aws = aws
         self._patience, self._every = patience, every
-        self._batches = SageMakerBatches(aws, registry)
+        self._batches = SageMakerBatches(aws, registry, every=every)
         self._lineage = SageMakerLineage(aws)
         self._scaling = Scaling(aws)
+        self._visible_by: dict[str, float] = {}  # endpoint -> when it must be known, by the monotonic clock
 
     def deploy(self, endpoint: str, packed: Packed, traffic: Traffic) -> Endpoint:
         """See the contract."""
@@ -140,13 +147,16 @@ class SageMakerPrediction:
         models = dict(serving.models) if serving else {}
         wanted = check_traffic(traffic, [*models, bundle.version])
         if serving is not None and models.get(bundle.version) == model:
+            capacity = self._scaling.kept(endpoint)
+            if capacity is not None:
+                self._hold(endpoint, capacity)
             if wanted != serving.traffic:
                 self._reweigh(endpoint, serving, wanted)
         else:
             try:
                 self._make_model(packed, model)
-                self._change(endpoint, serving, {**models, bundle.version: model}, wanted)
-                self._scaling.track_alike(endpoint, models, bundle.version)
+                probed = {bundle.version: bundle.features}
+                self._change(endpoint, serving, {**models, bundle.version: model}, wanted, probed)
             except ServiceError:
                 self._tidy(endpoint)
                 raise
@@ -216,42 +226,29 @@ class SageMakerPrediction:
         """A fixed number of instances a variant, or between two numbers by target tracking of the invocations."""
         if not 1 <= least <= most:
             raise ServiceError("invalid", f"{least} to {most} instances: give 1 <= least <= most")
-        serving = self._existing(endpoint)
-        if least == most:
-            self._scaling.end(endpoint, serving.models)
-        with asked(f"scaling {endpoint}"):
-            for version in serving.models if least < most else ():
-                self._scaling.track(endpoint, version, least, most)
-            within = least * len(serving.models), most * len(serving.models)
-            if not within[0] <= serving.instances <= within[1]:
-                counts = [{"VariantName": str(one), "DesiredInstanceCount": least} for one in serving.models]
-                self._aws.sagemaker.update_endpoint_weights_and_capacities(
-                    EndpointName=endpoint_name(endpoint), DesiredWeightsAndCapacities=counts
-                )
-                self._wait(endpoint)
+        former = self._capacity(endpoint)
+        self._rescale(endpoint, former, former.model_copy(update={"least": least, "most": most}))
         return self.describe(endpoint)
 
     def plan_nights(self, endpoint: str, nights: Sequence[Night]) -> None:
-        """Scheduled actions of every variant: up at a night's begin, back at its end."""
+        """Scheduled actions of every variant: up at a night's begin, at its end back to what `scale` set."""
         planned = check_nights(nights)
-        serving = self._existing(endpoint)
-        with asked(f"planning the nights of {endpoint}"):
-            bounds = self._scaling.bounds(endpoint, serving.models) or (1, 1)
-            for version in serving.models:
-                self._scaling.plan(endpoint, version, planned, *bounds)
+        former = self._capacity(endpoint)
+        self._rescale(endpoint, former, former.model_copy(update={"nights": tuple(planned)}))
 
     def renew(self, endpoint: str) -> Endpoint:
         """A blue/green update with a canary, rolled back by alarms on the variants' errors."""
         serving, settings = self._existing(endpoint), self._aws.settings
         wanted = {one: renamed(model, settings.image) for one, model in serving.models.items()}
-        if wanted == serving.models and serving.instance_types == {settings.serving_instance}:
+        if wanted == serving.models and serving.instance_type == settings.serving_instance:
             return self.describe(endpoint)
+        changed = {one: model for one, model in serving.models.items() if wanted[one] != model}
         try:
-            for version, model in serving.models.items():
-                if wanted[version] != model:
-                    self._copy_model(endpoint, version, model, wanted[version])
+            probed = {version: self._bundle_of(endpoint, version, model).features for version, model in changed.items()}
+            for version, model in changed.items():
+                self._copy_model(endpoint, version, model, wanted[version])
             with self._alarms(endpoint, serving.models) as alarms:
-                self._change(endpoint, serving, wanted, serving.traffic, self._guard(serving, alarms))
+                self._change(endpoint, serving, wanted, serving.traffic, probed, self._guard(serving, alarms))
         finally:
             self._tidy(endpoint)
         return self.describe(endpoint)
@@ -274,7 +271,7 @@ class SageMakerPrediction:
             raise ServiceError("conflict", f"version {version} of {endpoint} has traffic; move it first")
         models = {one: model for one, model in serving.models.items() if one != version}
         self._scaling.end(endpoint, [version])
-        self._change(endpoint, serving, models, traffic)
+        self._change(endpoint, serving, models, traffic, {})
         self._tidy(endpoint)
 
     def submit(self, version: ModelVersion, rows: pd.DataFrame) -> str:
@@ -288,6 +285,10 @@ class SageMakerPrediction:
     def results(self, job: str) -> np.ndarray:
         """See the contract."""
         return self._batches.results(job)
+
+    def cancel(self, job: str) -> None:
+        """See the contract."""
+        self._batches.cancel(job)
 
     def batch(self, version: ModelVersion, rows: pd.DataFrame) -> np.ndarray:
         """See the contract."""
@@ -312,47 +313,108 @@ class SageMakerPrediction:
 
     def _change(
         self, endpoint: str, former: _Serving | None, models: dict[int, str], traffic: Mapping[int, int],
-        guard: Mapping[str, Any] | None = None,
+        probed: Mapping[int, Sequence[str]], guard: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """Lets the endpoint serve exactly these models; what served before serves on if that fails.
+        """Lets the endpoint serve exactly these models; what served before serves on, and scales, if that fails.
 
         Args:
+            probed: version of each new variant -> its features.
             guard: DeploymentConfig of an update whose variants keep their names.
         """
+        capacity, instance = self._scaling.kept(endpoint), self._aws.settings.serving_instance
         count = max(former.counts.values(), default=1) if former else 1
-        config = self._make_config(endpoint, models, traffic, count)
-        with asked(f"changing endpoint {endpoint}"):
-            if former is None:
-                self._aws.sagemaker.create_endpoint(
-                    EndpointName=endpoint_name(endpoint), EndpointConfigName=config, Tags=tags(endpoint, "prediction")
-                )
-            else:
-                guarded = {"DeploymentConfig": guard} if guard else {}
+        config = self._make_config(endpoint, models, traffic, count, instance)
+        with self._or_back(endpoint, lambda: self._put_back(endpoint, former, config, capacity)):
+            if former is not None and capacity is not None and former.instance_type != instance:
+                # AWS gives no other instance type to a variant that scales.
+                self._scaling.end(endpoint, former.models)
+            self._switch(endpoint, former, config, models, traffic, guard)
+            for version, features in probed.items():
+                self._probe(endpoint, version, features)
+            if capacity is not None:
+                self._hold(endpoint, capacity)
+
+    def _switch(
+        self, endpoint: str, former: _Serving | None, config: str, models: dict[int, str], traffic: Mapping[int, int],
+        guard: Mapping[str, Any] | None,
+    ) -> None:  # fmt: skip
+        """The change itself. Raises ServiceError if something else serves than was asked for."""
+        if former is None:
+            self._create(endpoint, config)
+        else:
+            guarded = {"DeploymentConfig": guard} if guard else {}
+            with asked(f"changing endpoint {endpoint}"):
                 self._aws.sagemaker.update_endpoint(
                     EndpointName=endpoint_name(endpoint), EndpointConfigName=config, **guarded
                 )
         serves = self._wait(endpoint)
+        if serves is not None and (serves.config, serves.models, serves.traffic) == (config, models, dict(traffic)):
+            return
+        reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
         if serves is None or serves.status == "failed":
-            reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
-            if former is None and serves is not None:
-                self._delete(endpoint)
             raise ServiceError(kind_of_reason(reason), f"endpoint {endpoint} was not made: {reason}")
-        if (serves.config, serves.models, serves.traffic) != (config, models, dict(traffic)):
-            reason = self._reason(endpoint, serves, set(models) - set(former.models if former else ()))
-            raise ServiceError(
-                kind_of_reason(reason),
-                f"endpoint {endpoint} does not serve {_told(traffic)} as asked, it serves {_told(serves.traffic)}: {reason}",
-            )
-        changed = [one for one, model in models.items() if former is None or former.models.get(one) != model]
-        for version in changed:
-            self._probe(endpoint, version, former)
+        raise ServiceError(
+            kind_of_reason(reason),
+            f"endpoint {endpoint} does not serve {_told(traffic)} as asked, it serves {_told(serves.traffic)}: {reason}",
+        )
 
-    def _make_config(self, endpoint: str, models: Mapping[int, str], traffic: Mapping[int, int], count: int) -> str:
+    def _create(self, endpoint: str, config: str) -> None:
+        self._visible_by[endpoint] = time.monotonic() + _VISIBLE_WITHIN
+        try:
+            with asked(f"making endpoint {endpoint}"):
+                self._aws.sagemaker.create_endpoint(
+                    EndpointName=endpoint_name(endpoint), EndpointConfigName=config, Tags=tags(endpoint, "prediction")
+                )
+        except ServiceError as error:
+            if error.kind not in ("conflict", "timed_out"):  # it stands already, or may stand
+                del self._visible_by[endpoint]
+            raise
+
+    @contextmanager
+    def _or_back(self, endpoint: str, put_back: Callable[[], None]) -> Iterator[None]:
+        """Puts back what stood before if what is done inside fails, unless SageMaker still works at it: it goes back by
+        itself."""
+        try:
+            yield
+        except ServiceError as error:
+            try:
+                if self._status(endpoint) not in (None, *_MOVING):
+                    put_back()
+            except ServiceError as also:
+                raise ServiceError(error.kind, f"{error}; nor was all put back that stood before: {also}") from error
+            raise
+
+    def _put_back(self, endpoint: str, former: _Serving | None, config: str, capacity: Capacity | None) -> None:
+        """What served before a change to a configuration; an endpoint that never served goes. Somebody else's stays."""
+        serving = self._look(endpoint)
+        if serving is not None and serving.config == config:
+            if former is None:
+                self._delete(endpoint)
+                return
+            self._return(endpoint, serving, former, capacity is not None)
+        if former is not None and capacity is not None:
+            self._hold(endpoint, capacity)
+
+    def _return(self, endpoint: str, serving: _Serving, former: _Serving, scales: bool) -> None:
+        retyped = serving.instance_type != former.instance_type
+        with suppress(ServiceError):  # the models matter more
+            if scales:
+                self._scaling.end(endpoint, serving.models if retyped else set(serving.models) - set(former.models))
+        instance = former.instance_type or self._aws.settings.serving_instance
+        count = max(former.counts.values(), default=1)
+        config = self._make_config(endpoint, former.models, former.traffic, count, instance)
+        with asked(f"putting back what endpoint {endpoint} served"):
+            self._aws.sagemaker.update_endpoint(EndpointName=endpoint_name(endpoint), EndpointConfigName=config)
+        self._wait(endpoint)
+
+    def _make_config(
+        self, endpoint: str, models: Mapping[int, str], traffic: Mapping[int, int], count: int, instance: str
+    ) -> str:
         settings = self._aws.settings
         variants = [
             {
                 "VariantName": str(version), "ModelName": model, "InitialInstanceCount": count,
-                "InstanceType": settings.serving_instance, "InitialVariantWeight": float(traffic[version]),
+                "InstanceType": instance, "InitialVariantWeight": float(traffic[version]),
             }
             for version, model in sorted(models.items())
         ]  # fmt: skip
@@ -390,28 +452,59 @@ class SageMakerPrediction:
             reason = (serves and serves.reason) or "SageMaker gives no reason"
             raise ServiceError("failed", f"endpoint {endpoint} serves {now}, not {_told(traffic)} as asked: {reason}")
 
-    def _probe(self, endpoint: str, version: int, former: _Serving | None) -> None:
+    def _probe(self, endpoint: str, version: int, features: Sequence[str]) -> None:
         """Asks a new variant one row: it must answer by its own model and say that it is that version."""
-        bundle = self._bundle_of(endpoint, version)
         try:
-            answer = self._invoke(endpoint, [dict.fromkeys(bundle.features, 0.0)], version)[0]
+            answer = self._invoke(endpoint, [dict.fromkeys(features, 0.0)], version)[0]
             problem = answer.degraded or (f"it calls itself {answer.version}" if answer.version != version else "")
         except ServiceError as error:
             problem = str(error)
-        if not problem:
-            return
-        if former is None:
-            self._delete(endpoint)
-        else:
-            config = self._make_config(endpoint, former.models, former.traffic, max(former.counts.values(), default=1))
-            with asked(f"putting back what endpoint {endpoint} served"):
-                self._aws.sagemaker.update_endpoint(EndpointName=endpoint_name(endpoint), EndpointConfigName=config)
-            self._wait(endpoint)
-        raise ServiceError("failed", f"version {version} of {endpoint} does not answer as it should: {problem}")
+        if problem:
+            raise ServiceError("failed", f"version {version} of {endpoint} does not answer as it should: {problem}")
+
+    def _capacity(self, endpoint: str) -> Capacity:
+        """As kept; the present number as long as nobody has set any."""
+        present = max(self._existing(endpoint).counts.values())
+        return self._scaling.kept(endpoint) or Capacity(least=present, most=present)
+
+    def _rescale(self, endpoint: str, former: Capacity, wanted: Capacity) -> None:
+        with self._or_back(endpoint, lambda: self._hold(endpoint, former)):
+            self._hold(endpoint, wanted)
+            self._scaling.keep(endpoint, wanted)
+
+    def _hold(self, endpoint: str, capacity: Capacity) -> None:
+        """Lets every variant have so many instances from now on, and returns when each has.
+
+        Autoscaling brings a variant between its numbers by itself when it is registered, but not one of an endpoint that is
+        being changed, nor one that has a fixed number. AWS takes one variant's capacity at a time.
+        """
+        least, most = self._scaling.apply(endpoint, self._existing(endpoint).models, capacity)
+        moved: set[int] = set()
+        deadline = time.monotonic() + self._patience
+        while outside := {one: n for one, n in self._existing(endpoint).counts.items() if not least <= n <= most}:
+            version, count = next(iter(outside.items()))
+            if version in moved:
+                reason = self._reason(endpoint, self._look(endpoint), set())
+                raise ServiceError(
+                    kind_of_reason(reason),
+                    f"version {version} of {endpoint} has {count} instances, not {least} to {most} as asked: {reason}",
+                )
+            wanted = {"VariantName": str(version), "DesiredInstanceCount": least if count < least else most}
+            try:
+                with asked(f"scaling version {version} of {endpoint}"):
+                    self._aws.sagemaker.update_endpoint_weights_and_capacities(
+                        EndpointName=endpoint_name(endpoint), DesiredWeightsAndCapacities=[wanted]
+                    )
+                moved.add(version)
+            except ServiceError as error:
+                if error.kind != "conflict" or time.monotonic() > deadline:
+                    raise
+                time.sleep(self._every)  # autoscaling was a moment earlier
 
     def _delete(self, endpoint: str) -> None:
         with asked(f"deleting endpoint {endpoint}"):
             self._aws.sagemaker.delete_endpoint(EndpointName=endpoint_name(endpoint))
+        self._visible_by.pop(endpoint, None)
         deadline = time.monotonic() + self._patience
         while self._status(endpoint) is not None:
             if time.monotonic() > deadline:
@@ -420,9 +513,9 @@ class SageMakerPrediction:
 
     def _tidy(self, endpoint: str) -> None:
         """Deletes this endpoint's configurations, models and bundles that it does not use; nothing while it changes."""
-        serving = self._look(endpoint)
-        if serving is not None and serving.status in _MOVING:
+        if self._status(endpoint) in _MOVING:
             return
+        serving = self._look(endpoint)
         used = {serving.config, *serving.models.values()} if serving else set()
         head, sagemaker = re.escape(stem(endpoint)), self._aws.sagemaker
         with asked(f"tidying up behind endpoint {endpoint}"):
@@ -539,8 +632,8 @@ class SageMakerPrediction:
             weights={version: variants[str(version)]["CurrentWeight"] for version in models},
             counts={version: variants[str(version)]["CurrentInstanceCount"] for version in models},
             reason=told.get("FailureReason"), arn=told["EndpointArn"],
-            instance_types=frozenset(
-                one["InstanceType"] for one in (config or {}).get("ProductionVariants", ()) if "InstanceType" in one
+            instance_type=next(
+                (one["InstanceType"] for one in (config or {}).get("ProductionVariants", ()) if "InstanceType" in one), None
             ),
         )  # fmt: skip
 
@@ -575,7 +668,9 @@ class SageMakerPrediction:
     def _status(self, endpoint: str) -> EndpointStatus | None:
         with asked(f"asking for endpoint {endpoint}"):
             told = self._known(lambda: self._aws.sagemaker.describe_endpoint(EndpointName=endpoint_name(endpoint)))
-        return None if told is None else _STATUS[told["EndpointStatus"]]
+        if told is not None:
+            return _STATUS[told["EndpointStatus"]]
+        return "creating" if time.monotonic() < self._visible_by.get(endpoint, 0.0) else None
 
     def _reason(self, endpoint: str, serving: _Serving | None, versions: set[int]) -> str:
         """SageMaker's reason, and the last words of the containers that did not start."""
@@ -586,8 +681,11 @@ class SageMakerPrediction:
     def _last_words(self, endpoint: str, version: int) -> list[str]:
         def read() -> list[str]:
             logs, group = self._aws.client("logs"), f"{LOG_GROUP}{endpoint_name(endpoint)}"
-            found = logs.filter_log_events(logGroupName=group, logStreamNamePrefix=f"{version}/")["events"]
-            return [f"version {version} said: {event['message']}" for event in found[-1:]]
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=group, logStreamNamePrefix=f"{version}/"
+            )
+            last = deque((event["message"] for page in pages for event in page["events"]), maxlen=1)
+            return [f"version {version} said: {message}" for message in last]
 
         try:
             return self._known(read) or []
@@ -650,9 +748,8 @@ class SageMakerPrediction:
         with asked(f"reading the names of {endpoint}'s teams"):
             return Bundle.model_validate_json(self._aws.get(self._aws.uri(self._key(endpoint, files.BUNDLE))))
 
-    def _bundle_of(self, endpoint: str, version: int) -> Bundle:
-        serving = self._existing(endpoint)
-        digest = serving.models[version].rpartition("-")[2]
+    def _bundle_of(self, endpoint: str, version: int, model: str) -> Bundle:
+        digest = model.rpartition("-")[2]
         uri = self._aws.uri(self._key(endpoint, "bundles", f"{version}-{digest}", "model.tar.gz"))
         with asked(f"reading the bundle of version {version}"):
             content = self._aws.get(uri)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -77,27 +78,42 @@ class SageMakerMirror:
         return report
 
     def _repair(self, registry: Registry, league: str, report: MirrorReport) -> None:
+        """Raises ServiceError; what is refused of one version alone it tells when it has been through all others."""
         versions = registry.list(league)
         if not versions:
             return
         group = group_of(league)
         known = self._packages(league, group)
         named = {event.version for event in registry.challengers(league)}
+        refused: list[str] = []
         for version in versions:
-            found = known.get(version.digest)
-            if found is None:
-                if version.provider != IMPORTED:
-                    self._lineage.note_model(version, registry.manifest(league, version.version))
-                arn, status = self._add(registry, group, version), "PendingManualApproval"
-                report.added.append(version.version)
-            else:
-                arn, status = found["ModelPackageArn"], found["ModelApprovalStatus"]
-                report.present += 1
-            # What a person rejected there stays rejected: it decides nothing here.
-            if version.version in named and status == "PendingManualApproval":
-                self._aws.sagemaker.update_model_package(
-                    ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="named challenger"
-                )
+            try:
+                with asked(f"mirroring {version.name}"):
+                    self._mirror(registry, version, known.get(version.digest), version.version in named, report)
+            except HoopsError as error:
+                if isinstance(error, ServiceError) and (error.transient or error.kind == "permission"):
+                    raise  # the next version would fare no better
+                refused.append(str(error))
+        if refused:
+            raise ServiceError("failed", "; ".join(refused))
+
+    def _mirror(
+        self, registry: Registry, version: ModelVersion, found: dict[str, Any] | None, named: bool, report: MirrorReport
+    ) -> None:
+        """One version. Args: found: its package. named: it became challenger."""
+        if found is None:
+            if version.provider != IMPORTED:
+                self._lineage.note_model(version, registry.manifest(version.league, version.version))
+            arn, status = self._add(registry, group_of(version.league), version), "PendingManualApproval"
+            report.added.append(version.version)
+        else:
+            arn, status = found["ModelPackageArn"], found["ModelApprovalStatus"]
+            report.present += 1
+        # What a person rejected there stays rejected: it decides nothing here.
+        if named and status == "PendingManualApproval":
+            self._aws.sagemaker.update_model_package(
+                ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="named challenger"
+            )
 
     def _packages(self, league: str, group: str) -> dict[str, dict[str, Any]]:
         """The packages by digest, from their descriptions; makes the group if it is missing."""
@@ -134,7 +150,7 @@ class SageMakerMirror:
             }  # fmt: skip
         return aws.sagemaker.create_model_package(
             ModelPackageGroupName=group, ModelApprovalStatus="PendingManualApproval",
-            ModelPackageDescription=f"{version.name} {version.learner} {version.digest}",
+            ModelPackageDescription=f"{version.name} {_plain(version.learner)} {version.digest}",
             ModelMetrics={"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": metrics}}},
             CustomerMetadataProperties=properties(version), MetadataProperties={"CommitId": version.commit}, **made,
         )["ModelPackageArn"]  # fmt: skip
@@ -153,4 +169,9 @@ def properties(version: ModelVersion) -> dict[str, str]:
         "lock_digest": version.lock_digest, "training_job": version.training_job,
         "trained_through": version.trained_through.isoformat(), "created_by": version.created_by,
     }  # fmt: skip
-    return {f"hoops.{name}": value[:256] for name, value in told.items() if value}
+    return {f"hoops.{name}": _plain(value) for name, value in told.items() if value}
+
+
+def _plain(text: str) -> str:
+    """Free text as CustomerMetadataValue allows it: letters, digits, separators and _.:/=+-@, anything else as _."""
+    return "".join(one if unicodedata.category(one)[0] in "LNZ" or one in "_.:/=+-@" else "_" for one in text[:256])

@@ -13,7 +13,6 @@ import io
 import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from hoops_assets.clouds.aws import Aws, tags
-from hoops_assets.services.aws import asked, kind_of_reason, unpack
+from hoops_assets.services.aws import asked, clean_up, kind_of_reason, unpack
 from hoops_assets.services.errors import ErrorKind, ServiceError
 from hoops_assets.services.training import built_in
 from hoops_assets.services.training.contract import NOTHING, JobState, TrainedModel, TrainingJob, check_frame
@@ -59,7 +58,7 @@ class SageMakerTraining:
         self.aws = self._aws = aws
         self._folder = Path(folder)
         self._every = every
-        self._submitted: dict[str, float] = {}
+        self._submitted: dict[str, tuple[float, Mapping[str, str]]] = {}
 
     def submit(self, job: TrainingJob, frame: pd.DataFrame, environment: Mapping[str, str] = NOTHING) -> str:
         """See the contract."""
@@ -74,24 +73,24 @@ class SageMakerTraining:
         written = io.BytesIO()
         pq.write_table(table, written)
         given = self._uri(job.league, name, "input/")
-        with asked(f"starting training job {name}"):
-            for file, content in {
-                "job.json": job.model_dump_json().encode(),
-                layout.SPEC: job.spec.model_dump_json().encode(),
-                layout.TRAINING_SET: written.getvalue(),
-                **(built_in.files(job, table) if job.learner in built_in.BUILT_IN else {}),
-            }.items():
-                self._aws.put(self._aws.key(job.league, "jobs", name, "input", file), content)
+        files = {
+            "job.json": job.model_dump_json().encode(),
+            layout.SPEC: job.spec.model_dump_json().encode(),
+            layout.TRAINING_SET: written.getvalue(),
+            **(built_in.files(job, table) if job.learner in built_in.BUILT_IN else {}),
+        }
         try:
             with asked(f"starting training job {name}"):
+                for file, content in files.items():
+                    self._aws.put(self._aws.key(job.league, "jobs", name, "input", file), content)
                 self._aws.sagemaker.create_training_job(**self.request(job, name, given, environment))
         except ServiceError as error:
             if error.kind == "conflict":  # somebody else was a moment earlier: that is the job
                 return name
             if error.kind != "timed_out" or self._look(name) is None:
-                self._aws.delete_under(given)
+                clean_up(self._aws, given)
                 raise
-        self._submitted[name] = time.monotonic()
+        self._submitted[name] = (time.monotonic(), environment)
         return name
 
     def poll(self, name: str) -> JobState:
@@ -104,8 +103,7 @@ class SageMakerTraining:
         state = _state(told)
         if state is JobState.FAILED:
             reason = _reason(told)
-            with suppress(ServiceError):  # the job's own reason matters more
-                self._delete_output(name, told)
+            clean_up(self._aws, _output(told))
             raise ServiceError(_kind(told), f"training job {name} failed: {reason}")
         if state is not JobState.SUCCEEDED:
             raise ServiceError("conflict", f"training job {name} is {state.value}; only a succeeded job has a model")
@@ -124,21 +122,23 @@ class SageMakerTraining:
 
     def cancel(self, name: str) -> None:
         """See the contract."""
-        if _state(self._describe(name)).finished:
-            return
-        try:
-            with asked(f"stopping training job {name}"):
-                self._aws.sagemaker.stop_training_job(TrainingJobName=name)
-        except ServiceError as error:
-            if error.kind not in ("invalid", "conflict"):  # it ended, or is being stopped, since we looked
-                raise
-        deadline = time.monotonic() + _STOPPED_WITHIN
+        deadline, told_to_stop = time.monotonic() + _STOPPED_WITHIN, False
         while not _state(told := self._describe(name)).finished:
+            try:
+                if not told_to_stop:
+                    with asked(f"stopping training job {name}"):
+                        self._aws.sagemaker.stop_training_job(TrainingJobName=name)
+                told_to_stop = True
+            except ServiceError as error:
+                # It ended, or is being stopped, since we looked; or it is not yet visible to that call.
+                if error.kind not in ("invalid", "conflict", "not_found"):
+                    raise
             if time.monotonic() > deadline:
                 raise ServiceError("timed_out", f"training job {name} does not stop; it is {told['SecondaryStatus']}")
             time.sleep(self._every)
         if _state(told) is JobState.CANCELLED:
-            self._delete_output(name, told)
+            with asked(f"deleting what training job {name} left"):
+                self._aws.delete_under(_output(told))
 
     def log(self, name: str) -> str:
         """What the job printed, from CloudWatch Logs; empty if nothing stands there (yet)."""
@@ -235,8 +235,9 @@ class SageMakerTraining:
         told = self._look(name)
         if told is not None:
             return told
-        if time.monotonic() - self._submitted.get(name, -_VISIBLE_WITHIN) < _VISIBLE_WITHIN:
-            return {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting"}
+        submitted, environment = self._submitted.get(name, (-_VISIBLE_WITHIN, NOTHING))
+        if time.monotonic() - submitted < _VISIBLE_WITHIN:
+            return {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting", "Environment": dict(environment)}
         raise ServiceError("not_found", f"no training job {name} in {self._aws.settings.region}; submit it first")
 
     def _job(self, name: str, told: dict[str, Any]) -> TrainingJob:
@@ -250,17 +251,12 @@ class SageMakerTraining:
         with asked(f"reading what training job {name} was given"):
             return self._aws.get(f"{folder}/{file}")
 
-    def _delete_output(self, name: str, told: dict[str, Any]) -> None:
-        """SageMaker uploads what stands in the model folder of a job that it stopped, too."""
-        with asked(f"deleting what training job {name} left"):
-            self._aws.delete_under(told["ModelArtifacts"]["S3ModelArtifacts"])
-
     def _fetch(self, name: str, told: dict[str, Any]) -> Path:
         """The job's artefacts in a local folder, digests checked."""
         folder = self._folder / name / "model"
         with atomic.locked(self._folder / ".locks" / name):
             if _damaged(folder):
-                uri = told["ModelArtifacts"]["S3ModelArtifacts"]
+                uri = _output(told)
                 try:
                     unpack(self._aws, uri, folder)
                     if built_in.IMAGE in told["AlgorithmSpecification"].get("TrainingImage", ""):
@@ -272,13 +268,17 @@ class SageMakerTraining:
                         raise ServiceError("failed", f"{uri}: {damage}; ask for the job again")
                 except ServiceError as error:
                     if error.kind == "failed":  # of no use to anybody
-                        with suppress(ServiceError):
-                            self._delete_output(name, told)
+                        clean_up(self._aws, uri)
                     raise
         return folder
 
     def _uri(self, league: str, name: str, rest: str) -> str:
         return self._aws.uri(self._aws.key(league, "jobs", name, rest))
+
+
+def _output(told: dict[str, Any]) -> str:
+    """Where the model stands. SageMaker uploads what a job that it stopped has in the model folder, too."""
+    return told["ModelArtifacts"]["S3ModelArtifacts"]
 
 
 def _number(name: str, first: str) -> int:

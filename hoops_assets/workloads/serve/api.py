@@ -192,6 +192,7 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Refused:
 _WHAT = {
     "list_type": "should be a list", "dict_type": "should be an object", "model_type": "should be an object",
     "model_attributes_type": "should be an object", "finite_number": "should be a finite number",
+    **dict.fromkeys(("date_type", "date_from_datetime_parsing"), "should be a date, such as 2026-11-24"),
 }  # fmt: skip
 """Faults that pydantic tells otherwise of JSON than of what was read from JSON."""
 

@@ -38,7 +38,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hoops_assets import __version__
 from hoops_assets.errors import HoopsError
 from hoops_assets.workloads.serve import page, reports
-from hoops_assets.workloads.serve.api import MAX_BODY, MAX_ROWS, Answer, Ask, Refusal, Refused, invalid
+from hoops_assets.workloads.serve.api import MAX_BODY, MAX_FEATURES, MAX_ROWS, Answer, Ask, Refusal, Refused, invalid
 from hoops_assets.workloads.serve.bundle import DEPLOYMENTS, endpoint_folder, serving_root
 from hoops_assets.workloads.serve.endpoint import LoadedEndpoint, LoadedVariant, Served
 from hoops_assets.workloads.serve.keys import KEYS, LOCAL, Caller, KeyRing, read_keys
@@ -46,6 +46,9 @@ from hoops_assets.workloads.serve.log import Policy, ServedLog, log_folder
 from hoops_assets.workloads.serve.metrics import CONTENT_TYPE, Metrics
 from hoops_assets.workloads.serve.together import Together
 from hoops_assets.workloads.serve.watch import Endpoints
+
+AGAIN = 5.0
+"""Seconds between two looks whether the drain runs."""
 
 PREDICT, INVOCATIONS, SCORE = "/predict", "/invocations", "/score"
 OPEN = frozenset({"/ping", "/healthz", "/readyz"})
@@ -149,11 +152,17 @@ class Server:
         try:
             while True:
                 if self.config.record_url and (self._drain is None or self._drain.poll() is not None):
-                    command = [sys.executable, "-m", "hoops_assets.workloads.serve.drain", str(self.config.home)]
-                    self._drain = subprocess.Popen([*command, self.config.record_url], stdin=subprocess.PIPE)
-                await asyncio.sleep(5)
+                    try:
+                        self._start_drain(self.config.record_url)
+                    except OSError as error:  # no memory or no processes left: later there may be
+                        _tell(f"served predictions wait in {self.log.folder}: {error}")
+                await asyncio.sleep(AGAIN)
         finally:
             log.cancel()
+
+    def _start_drain(self, record_url: str) -> None:
+        command = [sys.executable, "-m", "hoops_assets.workloads.serve.drain", str(self.config.home), record_url]
+        self._drain = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     # -- questions ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +210,7 @@ class Server:
         if found is None:
             if len(self._vouched) > 10_000:
                 self._vouched.clear()
-            found = self._vouched[name] = Caller(name.decode("latin-1"), is_admin=True)
+            found = self._vouched[name] = Caller(name.decode("latin-1"), is_admin=False)
         return found
 
     def pinned(self, endpoint: LoadedEndpoint, headers: Headers, caller: Caller) -> LoadedVariant | None:
@@ -213,31 +222,28 @@ class Server:
                 return endpoint.pinned(headers[name].decode("latin-1"))
         return None
 
-    async def predict(self, ask: Ask, caller: Caller, headers: Headers, started: float) -> bytes:
+    async def predict(self, ask: Ask, caller: Caller, headers: Headers, scope: Scope) -> bytes:
         """The Answer to a question, as JSON. Raises Refused."""
         endpoint = self.endpoints.now.get(ask.league) or self.endpoint(ask.league)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        scope["hoops.league"] = endpoint.league
         pinned = None if _PINS.isdisjoint(headers) else self.pinned(endpoint, headers, caller)
         game = endpoint.one_game(ask)
         if game is None:
             text, served = endpoint.answer(ask, caller.seed, pinned)
         else:
             text, served = await self.together.answer(pinned or endpoint.draw(caller.seed, game.slot), game)
-        return await self.finish(endpoint, caller, text, served, started)
+        return await self.finish(endpoint, caller, text, served, scope["hoops.started"])
 
-    async def predict_csv(self, body: bytes, caller: Caller, headers: Headers, started: float) -> bytes:
+    async def predict_csv(self, body: bytes, caller: Caller, headers: Headers, scope: Scope) -> bytes:
         """SageMaker's text/csv: rows of features without a header in, a probability a line out. Raises Refused."""
-        try:
-            lines = body.decode().split()
-            values = np.array([line.split(",") for line in lines], dtype="float64")
-        except ValueError:
-            raise Refused(422, "invalid", "write rows of numbers, separated by commas, without a header") from None
-        if not 0 < len(lines) <= MAX_ROWS:
-            raise Refused(422, "invalid", f"give 1 to {MAX_ROWS} rows, these are {len(lines)}")
+        lines = _csv_lines(body)
+        values = _csv_values(lines)
         league = headers.get(b"x-hoops-league")
         endpoint = self.endpoint(league.decode("latin-1") if league else None)
-        variant = self.pinned(endpoint, headers, caller) or endpoint.draw(caller.seed, lines[0].encode())
+        scope["hoops.league"] = endpoint.league
+        variant = self.pinned(endpoint, headers, caller) or endpoint.draw(caller.seed, lines[0])
         text, served = endpoint.answer_rows(values, variant)
-        answer = await self.finish(endpoint, caller, text, served, started)
+        answer = await self.finish(endpoint, caller, text, served, scope["hoops.started"])
         if b"application/json" in headers.get(b"accept", CSV):
             return answer
         found = json.loads(answer)["predictions"]
@@ -255,21 +261,23 @@ class Server:
         told = f'{endpoint.head}{self._run}-{next(self._ids):x}","logged":true,"predictions":[{text}]}}'
         body = told.encode()
         line = b'{"at":%d%s%s%s}\n' % (time.time_ns(), caller.log_head, endpoint.log_head, body)
-        if not self.log.append(line) and not await self.log.append_or_wait(line):
+        logged = self.log.append(line)
+        seconds = time.perf_counter() - started  # a wait for room in the log is no fault of the version that answered
+        if not logged and not await self.log.append_or_wait(line):
             body = body.replace(b'"logged":true', b'"logged":false', 1)
-        seconds = time.perf_counter() - started
         for version, predictions, degraded in served:
             self.metrics.answered(endpoint.league, version, predictions, degraded, seconds)
         return body
 
     # -- state --------------------------------------------------------------------------------------------------------
 
-    def described(self, league: str) -> dict[str, Any]:
-        """What really serves of a league."""
+    def described(self, league: str, is_admin: bool) -> dict[str, Any]:
+        """What really serves of a league; causes, which name files and quote libraries, are for admins. Raises Refused."""
         endpoint, refused = self.endpoints.now.get(league), self.endpoints.refused.get(league)
         if endpoint is None and refused is None:
             raise Refused(404, "unknown_league", f"no endpoint {league[:40]!r}")
-        told = refused and {"revision": refused.revision, "error": refused.error, "at": _iso(refused.at)}
+        error = refused and (refused.error if is_admin else "refused; a key with the scope admin is told why")
+        told = refused and {"revision": refused.revision, "error": error, "at": _iso(refused.at)}
         if endpoint is None:
             return {"league": league, "serving": False, "refused": told}
         fixtures = endpoint.fixtures
@@ -287,7 +295,7 @@ class Server:
                     "digest": variant.bundle.digest,
                     "model_sha256": variant.bundle.model_sha256,
                     "traffic": told_variant.traffic,
-                    "broken": variant.cause,
+                    "broken": variant.cause if is_admin else variant.broken,
                 }
                 for variant, told_variant in zip(endpoint.variants, endpoint.state.variants, strict=True)
             ],
@@ -347,7 +355,7 @@ class Front:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        started = time.perf_counter()
+        scope["hoops.started"] = time.perf_counter()
         path, method = scope["path"], scope["method"]
         is_hot = path in self._hot and method == "POST"
         extra: tuple[tuple[bytes, bytes], ...] = ()
@@ -355,11 +363,10 @@ class Front:
         try:
             headers: Headers = dict(scope["headers"])
             if is_hot:
-                content = await self._answer(path, headers, receive, started)
+                content = await self._answer(path, headers, receive, scope)
                 if content[:1] != b"{":
                     kind = _CSV_HEADER
             else:
-                scope["hoops.started"] = started
                 if path not in self._open:
                     self._admit(scope, headers, path, method)
                 await self._inner(scope, receive, self._counted(send, scope))
@@ -376,9 +383,9 @@ class Front:
         told = [kind, (b"content-length", b"%d" % len(content)), *extra]
         await send({"type": "http.response.start", "status": status, "headers": told})
         await send({"type": "http.response.body", "body": content})
-        self._server.metrics.responded(path if is_hot else "refused", status)
+        self._server.metrics.responded(path if is_hot else "refused", status, scope.get("hoops.league", ""))
 
-    async def _answer(self, path: str, headers: Headers, receive: Receive, started: float) -> bytes:
+    async def _answer(self, path: str, headers: Headers, receive: Receive, scope: Scope) -> bytes:
         """The short way. Raises Refused, ValidationError, _Gone."""
         server, most = self._server, self._most
         caller = server.caller(headers)
@@ -390,8 +397,8 @@ class Front:
             raise _Gone
         body = await _whole_body(message, receive, most) if message.get("more_body") else message.get("body", b"")
         if is_csv:
-            return await server.predict_csv(body, caller, headers, started)
-        return await server.predict(_read_ask(body), caller, headers, started)
+            return await server.predict_csv(body, caller, headers, scope)
+        return await server.predict(_read_ask(body), caller, headers, scope)
 
     def _admit(self, scope: Scope, headers: Headers, path: str, method: str) -> None:
         """The checks of the short way, for what FastAPI answers. Raises Refused."""
@@ -407,10 +414,32 @@ class Front:
             if message["type"] == "http.response.start":
                 scope["hoops.responded"] = True
                 route = getattr(scope.get("route"), "path", "unknown")
-                self._server.metrics.responded(route, message["status"])
+                self._server.metrics.responded(route, message["status"], scope.get("hoops.league", ""))
             await send(message)
 
         return counting
+
+
+def _csv_lines(body: bytes) -> list[bytes]:
+    """The rows of a CSV body, within the limits before any of them is taken apart. Raises Refused."""
+    lines = body.split(None, MAX_ROWS)
+    if not 0 < len(lines) <= MAX_ROWS:
+        raise Refused(422, "invalid", f"give 1 to {MAX_ROWS} rows")
+    commas = lines[0].count(b",")
+    if commas >= MAX_FEATURES:
+        raise Refused(422, "invalid", f"a row has at most {MAX_FEATURES} features, the first has {commas + 1}")
+    if any(line.count(b",") != commas for line in lines):
+        raise Refused(422, "invalid", "every row must have as many features as the first")
+    return lines
+
+
+def _csv_values(lines: list[bytes]) -> np.ndarray:
+    """Rows of features, float64 [n, number of features]. Raises Refused."""
+    try:
+        cells = (float(cell) for line in lines for cell in line.split(b","))
+        return np.fromiter(cells, "float64").reshape(len(lines), -1)
+    except ValueError:
+        raise Refused(422, "invalid", "write rows of numbers, separated by commas, without a header") from None
 
 
 _read_ask: Callable[[bytes], Ask] = Ask.__pydantic_validator__.validate_json
@@ -566,7 +595,7 @@ def _add_predicting(app: FastAPI, server: Server, routes: list[str]) -> None:
 
     async def predict(ask: Ask, request: Request) -> Response:
         headers: Headers = dict(request.scope["headers"])
-        content = await server.predict(ask, request.scope["hoops.caller"], headers, request.scope["hoops.started"])
+        content = await server.predict(ask, request.scope["hoops.caller"], headers, request.scope)
         return Response(content, media_type="application/json")
 
     router = APIRouter(route_class=_Predicting)
@@ -582,14 +611,15 @@ def _add_looking(app: FastAPI, server: Server) -> None:
     @app.get("/leagues/{league}/games/{day}", response_model=Answer, responses=_REFUSALS, summary="The games of a day")
     async def games(league: str, day: date, request: Request) -> Response:
         endpoint = server.endpoint(league)
+        request.scope["hoops.league"] = endpoint.league
         caller: Caller = request.scope["hoops.caller"]
         text, served = endpoint.answer_games(endpoint.games_on(day), caller.seed)
         content = await server.finish(endpoint, caller, text, served, request.scope["hoops.started"])
         return Response(content, media_type="application/json")
 
     @app.get("/endpoints/{league}", summary="What really serves", responses=_REFUSALS)
-    async def endpoint(league: str) -> dict[str, Any]:
-        return server.described(league)
+    async def endpoint(league: str, request: Request) -> dict[str, Any]:
+        return server.described(league, request.scope["hoops.caller"].is_admin)
 
     @app.get("/metrics", summary="For Prometheus", response_class=Response)
     async def metrics() -> Response:
@@ -625,6 +655,7 @@ async def _page(server: Server, request: Request, league: str | None, day: date 
     if not now:
         return page.nothing()
     endpoint = server.endpoint(league or min(now))
+    request.scope["hoops.league"] = endpoint.league
     days = sorted({game.day for game in endpoint.games})
     today = datetime.now(UTC).date()
     chosen = day or next((one for one in days if one >= today), days[-1] if days else today)
@@ -636,7 +667,8 @@ async def _page(server: Server, request: Request, league: str | None, day: date 
             await server.finish(endpoint, caller, text, served, request.scope["hoops.started"])
         )
     deployments = page.read_deployments(endpoint_folder(server.config.home, endpoint.league) / DEPLOYMENTS)
-    return page.games(endpoint, sorted(now), days, chosen, answer, deployments, server.described(endpoint.league))
+    described = server.described(endpoint.league, caller.is_admin)
+    return page.games(endpoint, sorted(now), days, chosen, answer, deployments, described)
 
 
 def _add_health(app: FastAPI, server: Server) -> None:

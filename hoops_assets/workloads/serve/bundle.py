@@ -115,12 +115,17 @@ class Fixture(_Content):
 
 
 class Fixtures(_Content):
-    """The coming games of a league; all days from `first_day` to `last_day` are covered, with games or without."""
+    """The coming games of a league; all days from `first_day` to `last_day` are covered, with games or without.
+
+    Attributes:
+        teams: as `Bundle.teams`, as of `made_at`: a team that came after a version was deployed is known by them.
+    """
 
     league: str
     made_at: AwareDatetime
     first_day: date
     last_day: date
+    teams: dict[str, str] = {}
     fixtures: tuple[Fixture, ...]
 
 

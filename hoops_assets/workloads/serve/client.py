@@ -48,6 +48,7 @@ class RunningServer:
     address: str
     key: str
     certificate: str | None = None
+    started_at: str = ""
 
     def endpoint(self, league: str) -> dict[str, Any] | None:
         """What really serves of a league (GET /endpoints/LEAGUE); None if nothing does. Raises ServerError."""
@@ -132,6 +133,7 @@ def running_server(home: Path) -> RunningServer | None:
         place = f"[{host}]" if ":" in host else host
         certificate = told.get("certificate")
         scheme = "https" if certificate else "http"
-        return RunningServer(told["pid"], f"{scheme}://{place}:{told['port']}", key, certificate)
+        address = f"{scheme}://{place}:{told['port']}"
+        return RunningServer(told["pid"], address, key, certificate, told["started_at"])
     except (OSError, ValueError, KeyError):
         return None

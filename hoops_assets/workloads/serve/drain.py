@@ -51,7 +51,7 @@ def drain(home: Path, record: Record) -> int:
         return 0
     moved = 0
     with atomic.locked(folder / ".drain.lock"):
-        for segment in sorted(folder.glob(f"*{SUFFIX}")):
+        for segment in sorted(folder.glob(f"[!.]*{SUFFIX}")):  # a server is just making those with a dot
             if _is_closed(segment):
                 moved += _move(segment, record)
     return moved

@@ -40,6 +40,9 @@ from hoops_assets.workloads.serve.bundle import (
 ELO_FEATURE = "elo_difference"
 HOME_FEATURE = "home_court"
 NEUTRAL = 0.5
+RATINGS, BASE_RATE = "ratings instead", "home-court base rate instead"
+"""The rungs below the model, as an answer tells them."""
+
 SHOWN = 5
 """Near matches named in a refusal."""
 
@@ -87,6 +90,7 @@ class LoadedVariant:
         whole = np.asarray(np.isfinite(self.table).all(axis=1))
         self.lacking = int((~whole).sum())
         self._whole: list[bool] = whole.tolist()
+        self._differences = [fixture.features.get(ELO_FEATURE) for fixture in coming]
         self._ask = model.of_rows(self.table) if model is not None else None
         self._heads = [self._head(f.game_id, f.day, f.home, f.away) for f in coming]
         self._no_game = self._head(None, None, None, None)
@@ -172,25 +176,30 @@ class LoadedVariant:
     # -- the ladder ---------------------------------------------------------------------------------------------------
 
     def _ladder(self, game: Game, why: str) -> tuple[str, bool]:
-        p, rung = self.fallback(game.home, game.away, game.neutral)
+        # Ratings move with every game: a fixture's difference is of today, the bundle's ratings are of its deployment.
+        today = None if game.index is None else self._differences[game.index]
+        if today is not None:
+            p, rung = self._elo(today), RATINGS
+        else:
+            p, rung = self.fallback(game.home, game.away, game.neutral)
         head = self._head(game.game_id, game.day, game.home, game.away)
         return f"{head % p}{json.dumps(f'{why}; {rung}')}}}", True
 
     def fallback(self, home: str, away: str, neutral: bool) -> tuple[float, str]:
-        """(P(home win) without the model, which rung it comes from)."""
+        """(P(home win) from the bundle alone, without the model; which rung it comes from)."""
         ratings = self.bundle.ratings
         if home in ratings and away in ratings:
             advantage = 0.0 if neutral else self.bundle.home_advantage
-            return self._elo(ratings[home] - ratings[away] + advantage), "ratings instead"
-        return (NEUTRAL if neutral else self.bundle.base_rate), "home-court base rate instead"
+            return self._elo(ratings[home] - ratings[away] + advantage), RATINGS
+        return (NEUTRAL if neutral else self.bundle.base_rate), BASE_RATE
 
     def _ladder_row(self, row: list[float], why: str) -> str:
         named = dict(zip(self.bundle.features, row, strict=True))
         if ELO_FEATURE in named:
-            p, rung = self._elo(named[ELO_FEATURE]), "ratings instead"
+            p, rung = self._elo(named[ELO_FEATURE]), RATINGS
         else:
             p = NEUTRAL if named.get(HOME_FEATURE) == 0 else self.bundle.base_rate
-            rung = "home-court base rate instead"
+            rung = BASE_RATE
         return f"{self._no_game % p}{json.dumps(f'{why}; {rung}')}}}"
 
     def _elo(self, difference: float) -> float:
@@ -241,10 +250,8 @@ class LoadedEndpoint:
         # What every answer of this endpoint begins with, and what stands before it in the log.
         self.head = f'{{"league":{json.dumps(state.league)},"revision":{state.revision},"request_id":"'
         self.log_head = f',"traffic":{json.dumps(traffic, separators=(",", ":"))},"answer":'.encode()
-        self._teams: dict[str, str] = {}
-        for variant in reversed(self.variants):
-            self._teams.update({name.casefold(): code for name, code in variant.bundle.teams.items()})
-            self._teams.update(variant.bundle.teams)
+        self._names = _team_names(self.variants, fixtures)
+        self._teams = {name.casefold(): code for name, code in self._names.items()} | self._names
         self.games = tuple(Game.of(i, fixture) for i, fixture in enumerate(fixtures.fixtures if fixtures else ()))
         self._by_teams = {(game.home, game.away, game.day): game for game in self.games}
 
@@ -263,8 +270,7 @@ class LoadedEndpoint:
 
     def title_of(self, code: str) -> str:
         """The longest name of a team, for people."""
-        names = self.variants[0].bundle.teams
-        return max((name for name, team in names.items() if team == code), key=len, default=code)
+        return max((name for name, team in self._names.items() if team == code), key=len, default=code)
 
     def game(self, home: str, away: str, day: date, where: str = "") -> Game:
         """A coming game. Raises Refused: unknown_team, date_out_of_range, unknown_game."""
@@ -402,6 +408,17 @@ class LoadedEndpoint:
                 what = f"row {i} has {len(row)} features, version {variant.version} takes {len(features)}"
                 raise _refused(422, "invalid", what, f"instances.{i}")
         return np.array(rows, dtype="float64")
+
+
+def _team_names(variants: Sequence[LoadedVariant], fixtures: Fixtures | None) -> dict[str, str]:
+    """Every name or code of a team -> code; the fixtures, renewed daily, before the bundles."""
+    names: dict[str, str] = {}
+    for variant in reversed(variants):
+        names.update(variant.bundle.teams)
+    if fixtures is not None:
+        names.update({code: code for fixture in fixtures.fixtures for code in (fixture.home, fixture.away)})
+        names.update(fixtures.teams)
+    return names
 
 
 Served = tuple[tuple[int, int, int], ...]

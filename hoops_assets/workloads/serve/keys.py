@@ -183,8 +183,8 @@ class KeyRing:
     """The keys of a running server.
 
     Args:
-        vouched: the customer of requests without a key: LOCAL on the loopback while there are no keys, or the platform
-            that stands in front and has authenticated them; None refuses such requests.
+        vouched: the customer of requests without a key: LOCAL on the loopback until the first key is added, or the
+            platform that stands in front and has authenticated them; None refuses such requests.
     """
 
     def __init__(self, keys: tuple[Key, ...], vouched: str | None) -> None:
@@ -196,7 +196,13 @@ class KeyRing:
         return len(self._callers)
 
     def replace(self, keys: tuple[Key, ...]) -> None:
-        """Takes the keys of a changed file, by one assignment."""
+        """Takes the keys of a changed file, by one assignment.
+
+        A key, revoked or not, ends LOCAL for as long as this process lives: whoever revokes the last one means to let
+        nobody in.
+        """
+        if keys and self._vouched is not None and self._vouched.customer == LOCAL:
+            self._vouched = None
         callers = {}
         for key in keys:
             if key.revoked_at is not None:

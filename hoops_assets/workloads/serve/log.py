@@ -4,9 +4,12 @@ What belongs here: the buffer of segment files that the server appends to. Movin
 `serve.drain`, another process, so that neither the database nor its library touches the hot path.
 
 - One answer is one line, appended by one write before the answer is sent: what was answered with `logged: true` survives
-  the death of the process. A power cut can cost the last `sync_seconds`.
-- The server holds a lock on the segment it writes; a segment without a holder is closed, whether its server rotated it or
-  was killed. Only closed segments are drained.
+  the death of the process.
+- A segment that is full or old enough is flushed to the disk itself and then closed, by a thread, so that no answer waits
+  for it. A power cut can cost what was answered in the last `segment_seconds`, a quarter of a second, and as long as the
+  disk takes.
+- The server holds a lock on a segment until it is flushed; a segment without a holder is closed, whether its server
+  rotated it or was killed. Only closed segments are drained.
 - Beyond `high_water` bytes not yet drained the buffer is full. Policy `wait` lets an answer wait for room, at most
   `wait_seconds`; policy `shed` does not wait. An answer that finds no room is given with `logged: false` and counted. A
   disk that refuses the write (full, broken) is the same.
@@ -20,8 +23,11 @@ import fcntl
 import os
 import secrets
 import time
+from collections import deque
 from pathlib import Path
 from typing import Literal
+
+from hoops_assets.store import atomic
 
 Policy = Literal["wait", "shed"]
 
@@ -39,8 +45,7 @@ class ServedLog:
 
     Args:
         high_water: bytes not yet drained beyond which the buffer is full.
-        segment_bytes, segment_seconds: size and age at which a segment is closed.
-        sync_seconds: how often the segment is flushed to the disk itself.
+        segment_bytes, segment_seconds: size and age at which a segment is flushed and closed.
 
     Attributes:
         depth: bytes not yet drained.
@@ -57,14 +62,14 @@ class ServedLog:
         wait_seconds: float = 0.1,
         segment_bytes: int = 8 * MEGABYTE,
         segment_seconds: float = 1.0,
-        sync_seconds: float = 1.0,
     ) -> None:
         self.folder, self.policy, self.high_water = Path(folder), policy, high_water
-        self._wait_seconds, self._sync_seconds = wait_seconds, sync_seconds
+        self._wait_seconds = wait_seconds
         self._segment_bytes, self._segment_seconds = segment_bytes, segment_seconds
         self.depth = self.written = self.shed = 0
         self.trouble: str | None = None
         self._handle: int | None = None
+        self._full: deque[int] = deque()  # handles of segments to be flushed and closed
         self._size = self._number = 0
         self._opened = self._retry = 0.0
         self._name = secrets.token_hex(4)
@@ -91,7 +96,7 @@ class ServedLog:
         self.depth += length
         self.written += 1
         if self._size >= self._segment_bytes:
-            self._close()
+            self._rotate()
         return True
 
     async def append_or_wait(self, line: bytes) -> bool:
@@ -107,29 +112,20 @@ class ServedLog:
         return False
 
     async def keep(self) -> None:
-        """Closes segments in time and flushes them, until it is cancelled."""
-        synced = time.monotonic()
+        """Flushes and closes segments in time, until it is cancelled."""
         while True:
             await asyncio.sleep(0.25)
-            now = time.monotonic()
-            if self._size and now - self._opened >= self._segment_seconds:
-                self._close()
+            if self._size and time.monotonic() - self._opened >= self._segment_seconds:
+                self._rotate()
             self._refresh()
-            if now - synced >= self._sync_seconds and self._handle is not None:
-                synced = now
-                with contextlib.suppress(OSError):
-                    copy = os.dup(self._handle)
-                    try:
-                        await asyncio.to_thread(os.fsync, copy)
-                    finally:
-                        os.close(copy)
+            if self._full:
+                with contextlib.suppress(RuntimeError):  # no thread can be started: the next turn tries again
+                    await asyncio.to_thread(self._flush)
 
     def close(self) -> None:
-        """Flushes and closes the last segment."""
-        if self._handle is not None:
-            with contextlib.suppress(OSError):
-                os.fsync(self._handle)
-            self._close()
+        """Flushes and closes what is open."""
+        self._rotate()
+        self._flush()
 
     def _open(self) -> int | None:
         now = time.monotonic()
@@ -151,11 +147,26 @@ class ServedLog:
         self._handle, self._size, self._opened, self.trouble = handle, 0, now, None
         return handle
 
-    def _close(self) -> None:
+    def _rotate(self) -> None:
+        """Ends the segment; its lock holds until `_flush`."""
         if self._handle is not None:
-            with contextlib.suppress(OSError):
-                os.close(self._handle)  # frees the lock
+            self._full.append(self._handle)
         self._handle, self._size = None, 0
+
+    def _flush(self) -> None:
+        """Flushes and closes all segments that were ended; from any thread."""
+        while self._full:
+            try:
+                handle = self._full.popleft()
+            except IndexError:  # another thread was first
+                return
+            try:
+                os.fsync(handle)
+                atomic.sync_folder(self.folder)  # which keeps the names of new files
+            except OSError as error:
+                self.trouble = str(error)
+            with contextlib.suppress(OSError):
+                os.close(handle)  # frees the lock
 
     def _failed(self, error: OSError) -> None:
         """Takes back a part of a line, gives up the segment, and tries again a second later."""
@@ -164,7 +175,7 @@ class ServedLog:
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, self._size)
-        self._close()
+        self._rotate()
 
     def _refresh(self) -> None:
         """Asks the disk how much is not yet drained."""

@@ -29,7 +29,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, int], _Version] = {}
-        self._requests: dict[tuple[str, int], int] = {}
+        self._requests: dict[tuple[str, int, str], int] = {}
 
     def answered(self, league: str, version: int, predictions: int, degraded: int, seconds: float) -> None:
         """Counts an answer of one version; one of several versions is counted for each."""
@@ -42,9 +42,9 @@ class Metrics:
         found.seconds += seconds
         found.buckets[bisect_left(BUCKETS, seconds)] += 1
 
-    def responded(self, route: str, status: int) -> None:
-        """Counts a response."""
-        key = (route, status)
+    def responded(self, route: str, status: int, league: str = "") -> None:
+        """Counts a response; `league` is the one whose endpoint was asked, empty where none was."""
+        key = (route, status, league)
         self._requests[key] = self._requests.get(key, 0) + 1
 
     def text(self, gauges: Iterable[tuple[str, str, str, float]]) -> str:
@@ -53,9 +53,10 @@ class Metrics:
         Args:
             gauges: (name, type, help, value) of what is measured elsewhere.
         """
-        lines = _headed("hoops_requests_total", "counter", "Responses by route and status.")
-        for (route, status), count in sorted(self._requests.items()):
-            lines.append(f'hoops_requests_total{{route="{_label(route)}",status="{status}"}} {count}')
+        lines = _headed("hoops_requests_total", "counter", "Responses by route, status and the league that was asked.")
+        for (route, status, league), count in sorted(self._requests.items()):
+            asked = f',league="{_label(league)}"' if league else ""
+            lines.append(f'hoops_requests_total{{route="{_label(route)}",status="{status}"{asked}}} {count}')
         counters = (
             ("hoops_answers_total", "Answers by version.", "answers"),
             ("hoops_predictions_total", "Forecasts by version.", "predictions"),
@@ -66,7 +67,7 @@ class Metrics:
             for key, version in sorted(self._versions.items()):
                 lines.append(f"{name}{{{_version_labels(key)}}} {getattr(version, attribute)}")
         name = "hoops_answer_seconds"
-        lines += _headed(name, "histogram", "Time from the whole question to its answer, by version.")
+        lines += _headed(name, "histogram", "Time to an answer, without a wait for room in the log, by version.")
         for key, version in sorted(self._versions.items()):
             labels, total = _version_labels(key), 0
             for bound, count in zip((*map(str, BUCKETS), "+Inf"), version.buckets, strict=True):

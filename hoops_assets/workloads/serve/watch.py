@@ -77,12 +77,12 @@ class Endpoints:
         self._watched: list[tuple[Path, Callable[[], None]]] = []
 
     def also(self, path: Path, changed: Callable[[], None]) -> None:
-        """Calls `changed`, in the watching thread, whenever that file was replaced."""
+        """Calls `changed`, in the watching thread, at the start and whenever that file was replaced."""
         self._watched.append((path, changed))
 
     def start(self) -> None:
         """Loads what there is, then watches."""
-        seen = {path: signature(path) for path, _ in self._watched}
+        seen: dict[Path, Signature] = {path: () for path, _ in self._watched}  # it may have changed since it was read
         self.look()
         self._thread = threading.Thread(target=self._watch, args=(seen,), name="hoops-watch", daemon=True)
         self._thread.start()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import questions
 from hoops_assets.errors import HoopsError, StoreError
 from hoops_assets.services.lineage import stored
 from hoops_assets.services.lineage.best import ask_best
@@ -299,3 +300,25 @@ def test_the_questions_stay_fast_as_the_record_grows(tmp_path: Path) -> None:
             ask()
             times.append(time.process_time() - started)
         assert min(times) < 0.2, f"{name} took {min(times):.3f} s"
+
+
+@pytest.mark.slow
+def test_the_questions_keep_their_bounds_at_the_sizes_that_were_asked_for(tmp_path: Path) -> None:
+    """The query's median wall time, and the CPU of the whole command: its wall time is that of whatever runs beside it."""
+    rows = questions.measure(tmp_path, runs=5, versions=500, games=10_000, answers=100_000)
+    assert {row["question"] for row in rows} == {"data", "best", "code", "served"}
+    assert not questions.too_slow(rows, command="command_cpu")
+
+
+def test_the_benchmark_fails_beyond_a_bound(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"question": "data", "query": 0.1, "first": 9.0, "command_wall": 0.9, "command_cpu": 0.9}
+    for argument in ("--runs=1", "--json"):
+        monkeypatch.setattr(sys, "argv", ["questions", argument])
+        for change, code in (({}, 0), ({"query": 0.21}, 1), ({"command_wall": 1.1}, 1)):
+            monkeypatch.setattr(questions, "measure", lambda *_, change=change: [{**row, **change}])
+            with pytest.raises(SystemExit) as ended:
+                questions.main()
+            assert ended.value.code == code
+            assert "data" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hoops_assets.errors import SettingsError
-from hoops_assets.services.monitoring.alerts import VARIABLE, addresses, raise_alarm
+from hoops_assets.services.monitoring.alerts import VARIABLE, Alerts, addresses, raise_alarm
 from hoops_assets.store import alarms
 from hoops_assets.store.alarms import Alarm
 from hoops_assets.store.record import Record
@@ -69,12 +69,22 @@ def test_alarms_of_other_leagues_and_names_turn_by_themselves(record: Record) ->
     }  # fmt: skip
 
 
-def test_an_address_that_refuses_loses_nothing_of_the_record(record: Record, webhook: Any) -> None:
+def test_what_an_address_refused_is_sent_at_every_look_until_it_is_told(record: Record, webhook: Any) -> None:
     url, told, statuses = webhook
-    statuses.append(500)
+    statuses += [500, 500]
     assert raise_alarm(record, RED, [url]) == "not told"
-    assert len(told) == 1
     assert alarms.current(record, "nba")["drift/residuals"].state == "red"
+    assert [raise_alarm(record, RED, [url]) for _ in range(4)] == [None] * 4, "it turned once"
+    assert len(told) == 3
+    assert [row["event"] for row in record.rows("alerts")] == ["due", "told"]
+    assert raise_alarm(record, GREEN, [url]) == "told"
+    assert raise_alarm(record, GREEN, [url]) is None and len(told) == 4
+
+
+def test_an_edge_of_which_nobody_was_to_be_told_is_not_told_later(record: Record, webhook: Any) -> None:
+    url, told, _ = webhook
+    assert raise_alarm(record, RED, []) == "recorded"
+    assert raise_alarm(record, RED, [url]) is None and not told
 
 
 def test_nobody_is_told_by_default(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +94,15 @@ def test_nobody_is_told_by_default(record: Record, monkeypatch: pytest.MonkeyPat
     assert len(addresses()) == 2
 
 
-def test_an_address_that_is_none_is_refused_without_repeating_it(record: Record) -> None:
+def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
     with pytest.raises(SettingsError, match="address 1 of 1") as refused:
-        raise_alarm(record, RED, ["secretword"])
+        Alerts(["secretword"])
     assert "secretword" not in str(refused.value)
+
+
+def test_a_wrong_address_raises_nothing_and_the_edge_is_told_once_it_is_right(record: Record, webhook: Any) -> None:
+    url, told, _ = webhook
+    assert raise_alarm(record, RED, ["secretword"]) == "not told"
+    assert raise_alarm(record, RED, ["secretword"]) is None
+    assert raise_alarm(record, RED, [url]) is None
+    assert [one["message"] for one in told] == [RED.text]

@@ -177,6 +177,26 @@ def test_what_was_computed_after_the_game_is_no_forecast(store: DeltaStore, reco
     )
 
 
+def test_forecasts_by_ratings_in_a_models_place_are_scored_apart(
+    store: DeltaStore, record: Record, games: pd.DataFrame, tmp_path: Path
+) -> None:
+    lane = DeltaStore(str(tmp_path / "tables"))
+    for name in ("history", "results", "game_features"):
+        lane.overwrite("small", name, store.read("small", name))
+    own = made(games, 1, datetime(2023, 10, 1, tzinfo=UTC), 0.2)
+    number = np.arange(len(own))
+    own.loc[number >= 200, "degraded"] = "by Elo ratings: the model could not be asked"
+    own.loc[number >= 230, "backfilled"] = True
+    lane.overwrite("small", "scored_predictions", own)
+    table = scores(lane, record)
+    for forecaster in ("version 1", "league"):
+        assert table("forecast", forecaster)["games"] == 200
+        degraded = table("forecast degraded", forecaster)
+        assert degraded["games"] == 30
+        assert degraded["log_loss"] == pytest.approx(own["log_loss"].iloc[200:230].mean())
+    assert "backfilled" not in set(table.table["kind"]), "ratings after the game are nobody's forecast"
+
+
 def test_the_league_is_forecast_by_whoever_served_when_the_forecast_was_made(store: DeltaStore, record: Record) -> None:
     served(record, {1: 100}, datetime(2023, 9, 1, tzinfo=UTC))
     served(record, {1: 90, 2: 10}, datetime(2024, 10, 1, tzinfo=UTC))  # a canary counts for nobody
@@ -221,7 +241,7 @@ def test_what_was_served_is_scored_by_the_version_that_answered_and_degraded_ans
         [
             answer("g000", 1, 0.2, 0), answer("g000", 1, 0.8, 1), answer("g000", 2, 0.7, 2),
             answer("g001", 1, 0.4, 3, "the model failed"), answer("g002", None, 0.6, 4, "no model"),
-            answer("not settled", 1, 0.9, 5), answer(None, 1, 0.9, 6),
+            answer("not settled", 1, 0.9, 5), answer(None, 1, 0.9, 6), answer("g001", 1, 0.3, 7, "no fixtures"),
         ],
     )  # fmt: skip
     told = perf.answers(record, "small", perf.benchmarks(store, "small"))
@@ -234,11 +254,12 @@ def test_what_was_served_is_scored_by_the_version_that_answered_and_degraded_ans
     }  # fmt: skip
     assert own["served", "version 1", "g000"]["probability"] == 0.8
     assert own["served", "league", "g000"]["probability"] == 0.7
+    assert own["served degraded", "version 1", "g001"]["probability"] == 0.3, "the last, whatever its reason"
     table = Scores(told.settled)
     expected = -math.log(0.7 if won[0] else 0.3)
     assert table("served", "version 2", "all", "all")["log_loss"] == pytest.approx(expected)
-    assert told.counts.values.tolist() == [["-", "no model", 1, 1], ["1", "", 2, 1], ["1", "the model failed", 1, 1],
-                                           ["2", "", 1, 1]]  # fmt: skip
+    assert told.counts.values.tolist() == [["-", "no model", 1, 1], ["1", "", 2, 1], ["1", "no fixtures", 1, 1],
+                                           ["1", "the model failed", 1, 1], ["2", "", 1, 1]]  # fmt: skip
 
 
 def test_a_league_without_forecasts_has_an_empty_table_of_the_declared_types(tmp_path: Path, record: Record) -> None:

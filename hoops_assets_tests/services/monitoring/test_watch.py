@@ -138,14 +138,16 @@ def test_the_endpoints_features_are_held_against_the_table(store: DeltaStore, tm
 
 def test_answers_are_held_against_the_last_forecast_before_them(store: DeltaStore, record: Record) -> None:
     made, later = pd.Timestamp("2023-10-01", tz="UTC"), pd.Timestamp("2199-01-01", tz="UTC")
-    forecast = games().head(4).assign(version=1, home_win_probability=0.6, made_at=[made] * 3 + [later],
-                                      degraded=["", "", "by Elo ratings", ""])  # fmt: skip
+    forecast = games().head(5).assign(version=1, home_win_probability=0.6, made_at=[made] * 3 + [later, made],
+                                      degraded=["", "", "by Elo ratings", "", ""],
+                                      season=[2024] * 4 + [2023])  # fmt: skip
     store.overwrite("small", "predictions", rows("predictions", forecast))
     record.append_many("served_predictions", [
         answer("g00", 1, 0.5, 0), answer("g00", 1, 0.7, 1), answer("g01", 1, 0.1, 2, "the model failed"),
         answer("g01", 2, 0.9, 3), answer("g02", 1, 0.9, 4), answer("g03", 1, 0.9, 5), answer(None, 1, 0.9, 6),
+        answer("g04", 1, 0.9, 7),
     ])  # fmt: skip
-    found = watch.answered(store, record, "small")
+    found = watch.answered(store, record, "small", 2024)
     assert found.values.tolist() == [["g00", drift.ANSWERED, 0.6, 0.7]]
 
 

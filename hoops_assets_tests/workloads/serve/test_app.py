@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 
 from hoops_assets.basketball.features import FEATURES
 from hoops_assets.workloads.onnx_model import OnnxModel
-from hoops_assets.workloads.serve.api import MAX_BODY, Answer
+from hoops_assets.workloads.serve.api import MAX_BODY, Answer, Refused
 from hoops_assets.workloads.serve.app import Front, Server, ServerConfig, build_app
 from hoops_assets.workloads.serve.bundle import BUNDLE, MODEL, bundle_folder, endpoint_folder, serving_root
 from hoops_assets.workloads.serve.keys import add_key
@@ -102,6 +105,7 @@ BAD: dict[str, tuple[int, Any]] = {
     "half a game": (422, {"home": "BOS", "away": "LAL"}),
     "unknown field": (422, {**question(), "hme": "BOS"}),
     "no such day": (422, {**question(), "date": "2026-13-01"}),
+    "a number too great for a day": (422, {**question(), "date": 1 << 63}),
     "a day out of range": (422, {**question(), "date": "2031-01-01"}),
     "a number for a name": (422, {**question(), "home": 7}),
     "a long name": (422, {**question(), "home": "B" * 101}),
@@ -239,6 +243,16 @@ def test_csv_is_answered_as_sagemaker_asks(app: Front) -> None:
         assert ask(app, "/invocations", bad, content_type="text/csv").status_code == 422, bad
 
 
+@pytest.mark.parametrize("body", [b"1\n" * 500_000, b"1," * 500_000 + b"1", b"1\n" + b"1," * 500_000])
+def test_csv_beyond_the_limits_is_refused_before_it_is_taken_apart(app: Front, body: bytes) -> None:
+    tracemalloc.start()
+    refused = ask(app, "/invocations", body, content_type="text/csv")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refused.status_code == 422 and len(refused.content) < 300
+    assert most < 5 * len(body)
+
+
 def test_vertex_names_its_routes(home: Path) -> None:
     app = app_of(home, predict_route="/v1/predict", health_route="/v1/health")
     assert ask(app, "/v1/health").status_code == 200
@@ -287,7 +301,7 @@ def test_metrics_count_by_version_and_status(home: Path) -> None:
     ask(app, "/predict", b"{")
     text = ask(app, "/metrics").text
     for line in (
-        'hoops_requests_total{route="/predict",status="200"} 4',
+        'hoops_requests_total{route="/predict",status="200",league="sim"} 4',
         'hoops_requests_total{route="/predict",status="400"} 1',
         'hoops_answers_total{league="sim",version="2"} 3',
         'hoops_predictions_total{league="sim",version="1"} 2',
@@ -296,6 +310,33 @@ def test_metrics_count_by_version_and_status(home: Path) -> None:
     ):
         assert line in text.splitlines(), line
     assert "hoops_log_depth_bytes" in text
+
+
+def test_a_response_is_counted_for_the_league_that_was_asked(tmp_path: Path) -> None:
+    deploy(tmp_path, {1: 100})
+    (endpoint_folder(tmp_path, LEAGUE) / "fixtures.json").write_text("{")
+    for hot in (True, False):
+        app = app_of(tmp_path, hot=hot)
+        for path in (f"/leagues/{LEAGUE}/games/{FIRST}", f"/leagues/nbb/games/{FIRST}", "/?league=sim", "/readyz"):
+            ask(app, path)
+        ask(app, "/predict", question())
+        ask(app, "/predict", {**question(), "league": "nbb"})
+        lines = [line for line in app._server.metrics_text().splitlines() if line.startswith("hoops_requests_total{")]
+        assert [line for line in lines if "league=" in line] == [
+            'hoops_requests_total{route="/",status="200",league="sim"} 1',
+            'hoops_requests_total{route="/leagues/{league}/games/{day}",status="503",league="sim"} 1',
+            'hoops_requests_total{route="/predict",status="200",league="sim"} 1',
+        ]
+        assert len(lines) == 6
+
+
+def test_a_wait_for_room_in_the_log_is_not_counted_as_a_slow_answer(home: Path) -> None:
+    app = app_of(home, log={"high_water": 1})
+    started = time.monotonic()
+    told = ask(app, "/predict", question(), x_hoops_variant="1").json()
+    assert not told["logged"] and time.monotonic() - started > 0.1
+    text = ask(app, "/metrics").text
+    assert 'hoops_answer_seconds_bucket{league="sim",version="1",le="0.1"} 1' in text.splitlines()
 
 
 # -- questions that come together ------------------------------------------------------------------------------------
@@ -445,6 +486,23 @@ def test_with_keys_every_route_but_health_needs_one(tmp_path: Path) -> None:
     assert ask(app, "/predict", question(), authorization="Basic %%%").status_code == 401
 
 
+def test_a_key_that_is_added_while_the_server_starts_is_not_missed(tmp_path: Path) -> None:
+    server = Server(ServerConfig(tmp_path))
+    assert server.caller({}).customer == "local"
+    add_key(serving_root(tmp_path) / "keys.json", "acme")
+
+    async def run() -> None:
+        await server.start()
+        deadline = time.monotonic() + 5
+        while not len(server.keys) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await server.stop()
+
+    asyncio.run(run())
+    with pytest.raises(Refused, match="no key"):
+        server.caller({})
+
+
 def test_an_expired_key_is_told_so_on_both_ways(tmp_path: Path) -> None:
     deploy(tmp_path, {1: 100})
     file = serving_root(tmp_path) / "keys.json"
@@ -474,6 +532,8 @@ def test_behind_a_platform_it_names_the_customer(tmp_path: Path) -> None:
     app = app_of(tmp_path, authenticated_by="sagemaker")
     assert ask(app, "/predict", question()).status_code == 200
     assert ask(app, "/predict", question(), x_hoops_customer="acme").status_code == 200
+    assert ask(app, "/predict", question(), x_hoops_customer="acme", x_hoops_variant="1").status_code == 403
+    assert ask(app, "/reports/", x_hoops_customer="acme").status_code == 403
     app._server.log.close()
     lines = [line for file in (serving_root(tmp_path) / "log").glob("*.log") for line in file.read_text().splitlines()]
     assert [json.loads(line)["customer"] for line in lines] == ["sagemaker", "acme"]
@@ -552,13 +612,11 @@ def test_a_failing_model_is_replaced_by_ratings_then_by_the_base_rate(
     monkeypatch.setattr(OnnxModel, "of_rows", lambda self, table: lambda indices: fail(self, table))
     app = app_of(home)
     monkeypatch.setattr(OnnxModel, "home_win_probability", fail)
-    rated = ask(app, "/predict", question()).json()["predictions"][0]  # BOS 1650 against LAL 1500, 100 at home
-    assert rated["home_win_probability"] == pytest.approx(1 / (1 + 10 ** (-250 / 400)), abs=1e-6)
+    today = fixtures().fixtures[0].features["elo_difference"]
+    rated = ask(app, "/predict", question()).json()["predictions"][0]
+    assert rated["home_win_probability"] == pytest.approx(1 / (1 + 10 ** (-today / 400)), abs=1e-6)
     assert "ratings instead" in rated["degraded"] and "RuntimeError" in rated["degraded"]
     assert "ill" not in rated["degraded"]
-    new = next(n for n, game in enumerate(fixtures().fixtures) if "ŽAL" in (game.home, game.away))
-    unrated = ask(app, "/predict", question(new)).json()["predictions"][0]
-    assert unrated["home_win_probability"] == 0.6 and "base rate instead" in unrated["degraded"]
     both = ask(app, "/predict", {"games": [GAME, GAME]}).json()["predictions"]
     assert [one["home_win_probability"] for one in both] == [rated["home_win_probability"]] * 2
     row = ask(app, "/predict", {"instances": [ROW]}).json()["predictions"][0]
@@ -575,10 +633,12 @@ def test_an_answer_that_is_no_probability_is_none(home: Path, monkeypatch: pytes
         assert told.status_code == 200 and told.json()["predictions"][0]["degraded"], body
 
 
-def test_on_neutral_ground_nobody_is_at_home(home: Path) -> None:
+def test_without_todays_ratings_those_of_the_bundle_answer_and_on_neutral_ground_nobody_is_at_home(home: Path) -> None:
     server = Server(ServerConfig(home))
     server.endpoints.look()
     variant = server.endpoints.now[LEAGUE].variants[0]
+    rated = 1 / (1 + 10 ** (-250 / 400))  # BOS 1650 against LAL 1500, 100 at home
+    assert variant.fallback("BOS", "LAL", False) == (pytest.approx(rated), "ratings instead")
     assert variant.fallback("BOS", "BOS", True)[0] == 0.5
     assert variant.fallback("BOS", "ŽAL", True)[0] == 0.5
     assert variant.fallback("BOS", "ŽAL", False)[0] == 0.6
@@ -596,7 +656,22 @@ def test_a_server_that_starts_with_a_broken_model_serves_ratings(tmp_path: Path,
     )
     assert str(tmp_path) not in told.text
     described = ask(app, f"/endpoints/{LEAGUE}").json()
-    assert MODEL in described["refused"]["error"] and described["variants"][0]["broken"]
+    assert MODEL in described["refused"]["error"] and MODEL in described["variants"][0]["broken"]
+
+
+def test_only_an_admin_is_told_why_a_change_was_refused(tmp_path: Path) -> None:
+    deploy(tmp_path, {1: 100})
+    (bundle_folder(tmp_path, bundle()) / MODEL).unlink()
+    keys = serving_root(tmp_path) / "keys.json"
+    plain, admin = add_key(keys, "acme")[0], add_key(keys, "boss", ("predict", "admin"))[0]
+    app = app_of(tmp_path)
+    for address in (f"/endpoints/{LEAGUE}", "/"):
+        told, whole = (ask(app, address, authorization=f"Bearer {key}") for key in (plain, admin))
+        assert told.status_code == whole.status_code == 200
+        assert str(tmp_path) in whole.text and str(tmp_path) not in told.text and MODEL not in told.text
+    described = ask(app, f"/endpoints/{LEAGUE}", authorization=f"Bearer {plain}").json()
+    assert described["variants"][0]["broken"] == "the model cannot be loaded"
+    assert described["refused"]["error"].startswith("refused;")
 
 
 def test_a_server_without_readable_fixtures_serves_ratings(tmp_path: Path) -> None:
@@ -691,6 +766,55 @@ def test_new_fixtures_are_answered_without_loading_the_model_again(
     served.write_fixtures(endpoint_folder(tmp_path, LEAGUE), fixtures(seed=5))
     app._server.endpoints.look()
     assert ask(app, "/predict", question()).json()["predictions"][0]["home_win_probability"] != before
+
+
+def test_a_team_that_is_new_in_the_fixtures_is_known_at_once(tmp_path: Path) -> None:
+    deploy(tmp_path, {1: 100})
+    app = app_of(tmp_path)
+    made = fixtures()
+    first = made.fixtures[0].model_copy(update={"home": "UPS"})
+    asked = {"home": "Upton Stars", "away": first.away, "date": str(first.day)}
+    assert ask(app, "/predict", asked).json()["error"] == "unknown_team"
+    known = {**bundle().teams, "Upton Stars": "UPS"}
+    for teams, names in (({}, ["UPS", "ups"]), (known, ["UPS", "Upton Stars", "upton stars"])):
+        coming = made.model_copy(update={"fixtures": (first, *made.fixtures[1:]), "teams": teams})
+        served.write_fixtures(endpoint_folder(tmp_path, LEAGUE), coming)
+        app._server.endpoints.look()
+        for name in names:
+            told = ask(app, "/predict", {**asked, "home": name}).json()
+            assert told["predictions"][0]["home"] == "UPS", name
+    assert "Upton Stars" in ask(app, f"/?day={first.day}").text
+    assert "Upton Stars" in ask(app, "/predict", {**asked, "home": "Upton Star"}).json()["message"]
+
+
+# -- the drain --------------------------------------------------------------------------------------------------------
+
+
+def test_a_drain_that_cannot_be_started_is_tried_again_and_the_log_is_kept_meanwhile(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries = 0
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr("hoops_assets.workloads.serve.app.AGAIN", 0.01)
+    server = Server(ServerConfig(tmp_path, record_url="sqlite:///none.db", log={"segment_seconds": 0.0}))
+
+    async def run() -> None:
+        await server.start()
+        server.log.append(b"{}\n")
+        deadline = time.monotonic() + 5
+        while (tries < 3 or server.log._handle is not None) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        assert tries >= 3 and server.log._handle is None
+        await server.stop()
+
+    asyncio.run(run())
+    assert "served predictions wait" in capsys.readouterr().err
 
 
 def test_a_container_serves_one_bundle_folder(tmp_path: Path) -> None:

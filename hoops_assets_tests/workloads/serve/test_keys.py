@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from hoops_assets.cli import app as cli
 from hoops_assets.errors import SettingsError
 from hoops_assets.workloads.serve.api import Refused
-from hoops_assets.workloads.serve.keys import Caller, KeyRing, add_key, read_keys, revoke
+from hoops_assets.workloads.serve.keys import LOCAL, Caller, KeyRing, add_key, read_keys, revoke
 
 
 def status(ring: KeyRing, key: str | None) -> int:
@@ -47,6 +47,25 @@ def test_a_revoked_key_is_refused_and_others_are_not(tmp_path: Path) -> None:
     assert [status(ring, key) for key in (first, second, other)] == [401, 401, 200]
     with pytest.raises(SettingsError, match="no valid key"):
         revoke(file, "acme")
+
+
+def test_the_first_key_closes_a_server_on_the_loopback_for_good(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    ring, platform = KeyRing((), LOCAL), KeyRing((), "sagemaker")
+    own = ring.add_own()
+    ring.replace(read_keys(file))
+    assert [status(ring, key) for key in (None, own)] == [200, 200]
+    key, _ = add_key(file, "acme")
+    for last in (False, True):
+        if last:
+            revoke(file, "acme")
+        for one in (ring, platform):
+            one.replace(read_keys(file))
+        assert [status(ring, given) for given in (None, key, own)] == [401, 401 if last else 200, 200]
+        assert status(platform, None) == 200
+    file.unlink()
+    ring.replace(read_keys(file))
+    assert status(ring, None) == 401
 
 
 def test_an_expired_key_is_refused_from_that_moment_on(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import stat
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from hoops_assets.errors import StoreError
 from hoops_assets.store.record import Record
-from hoops_assets.workloads.serve.drain import TABLE, drain
+from hoops_assets.workloads.serve.drain import TABLE, _is_closed, drain
 from hoops_assets.workloads.serve.log import SUFFIX, ServedLog, log_folder
 from hoops_assets_tests.workloads.kills import die_at
 
@@ -140,6 +142,75 @@ def test_a_record_that_cannot_be_written_leaves_the_log_where_it_is(tmp_path: Pa
     assert drain(tmp_path, record_of(tmp_path)) == 3
 
 
+@pytest.mark.parametrize("limit", [{"segment_bytes": 1000}, {"segment_seconds": 0.0}])
+def test_a_segment_is_on_the_disk_before_it_may_be_drained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, Any]
+) -> None:
+    """Full by size or by age; the disk is slow, and the loop does not wait for it."""
+    flushed: list[int] = []
+    may_flush = threading.Event()
+    real = os.fsync
+
+    def slow(handle: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            assert threading.current_thread() is not threading.main_thread()
+            may_flush.wait(5)
+            flushed.append(os.fstat(handle).st_size)
+        real(handle)
+
+    def unlocked() -> list[Path]:
+        return [one for one in sorted(log_folder(tmp_path).glob(f"[!.]*{SUFFIX}")) if _is_closed(one)]
+
+    monkeypatch.setattr(os, "fsync", slow)
+    log = filled(tmp_path, 20, **limit)
+    segments = sorted(log_folder(tmp_path).glob(f"*{SUFFIX}"))
+    full = segments if "segment_seconds" in limit else segments[:-1]
+    sizes = [one.stat().st_size for one in full]
+    assert full and not unlocked()
+
+    async def kept() -> None:
+        keeping = asyncio.create_task(log.keep())
+        await asyncio.sleep(0.4)
+        assert not unlocked() and not flushed
+        may_flush.set()
+        deadline = time.monotonic() + 5
+        while len(unlocked()) < len(full) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        keeping.cancel()
+
+    asyncio.run(kept())
+    assert unlocked() == full and flushed == sizes
+
+
+def test_without_a_thread_to_flush_it_a_segment_waits_for_the_next_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, real, refused = filled(tmp_path, 3, segment_seconds=0.0), asyncio.to_thread, 0
+
+    async def none_left(work: Any) -> None:
+        nonlocal refused
+        refused += 1
+        monkeypatch.setattr(asyncio, "to_thread", real)
+        raise RuntimeError("can't start new thread")
+
+    async def kept() -> None:
+        keeping = asyncio.create_task(log.keep())
+        await asyncio.sleep(0.8)
+        assert not keeping.done()
+        keeping.cancel()
+
+    monkeypatch.setattr(asyncio, "to_thread", none_left)
+    asyncio.run(kept())
+    assert refused == 1 and drain(tmp_path, record_of(tmp_path)) == 3
+
+
+def test_a_segment_that_a_server_is_just_making_is_not_the_drains(tmp_path: Path) -> None:
+    filled(tmp_path, 1).close()
+    unnamed = log_folder(tmp_path) / f".1{SUFFIX}"
+    unnamed.touch()
+    assert drain(tmp_path, record_of(tmp_path)) == 1 and unnamed.exists()
+
+
 # -- a full buffer, a full disk ---------------------------------------------------------------------------------------
 
 
@@ -167,9 +238,12 @@ def test_wait_waits_for_room_and_no_longer_than_allowed(tmp_path: Path) -> None:
     assert 0.2 < time.monotonic() - started < 2 and log.shed == 1
 
     async def drained_meanwhile() -> bool:
+        keeping = asyncio.create_task(log.keep())
         waiting = asyncio.create_task(log.append_or_wait(line(written)))
-        await asyncio.sleep(0.05)
-        await asyncio.to_thread(drain, tmp_path, record_of(tmp_path))
+        while not waiting.done():
+            await asyncio.to_thread(drain, tmp_path, record_of(tmp_path))
+            await asyncio.sleep(0.05)
+        keeping.cancel()
         return await waiting
 
     log._wait_seconds = 20
