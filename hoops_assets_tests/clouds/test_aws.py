@@ -85,11 +85,11 @@ def test_an_object_that_stays_is_an_error_though_the_call_succeeds(monkeypatch: 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     aws = Aws(AwsSettings(bucket="b", region="us-east-1"))
-    errors = [{"Key": key, "Code": "AccessDenied", "Message": "not authorized: s3:DeleteObject"} for key in ("p/1", "p/2")]
+    why = {"Code": "AccessDenied", "Message": "not authorized: s3:DeleteObject"}
     with Stubber(aws.s3) as s3:
         s3.add_response("list_objects_v2", {"Contents": [{"Key": "p/1"}, {"Key": "p/2"}]})
-        s3.add_response("delete_objects", {"Errors": errors})
-        with pytest.raises(exceptions.ClientError, match="DeleteObject.*p/1 and 1 others stay") as refused:
+        s3.add_response("delete_objects", {"Errors": [{"Key": "p/1", **why}, {"Key": "p/2", **why}]})
+        with pytest.raises(exceptions.ClientError, match=r"DeleteObject.*p/1 and 1 others stay") as refused:
             aws.delete_under("s3://b/p/")
     assert kind_of(refused.value) == "permission"
 

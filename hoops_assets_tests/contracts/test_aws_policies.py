@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import urllib.request
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets_tests.conftest import REPOSITORY
 from hoops_assets_tests.contracts.conftest import GAMES, Pack, coming
+from hoops_assets_tests.emulators.accounts import EmulatorProcess, account
 from hoops_assets_tests.store.frames import results
 from hoops_assets_tests.workloads.frames import job
 from hoops_assets_tests.workloads.test_drift import spec, world
@@ -78,13 +78,19 @@ def test_the_role_of_jobs_and_endpoints(
     assert acted(emulator) | unseen | {"logs:DescribeLogStreams"} == documented("RoleOfJobs")
 
 
-def test_tables_in_a_bucket(bucket: str) -> None:
-    store, day = DeltaStore(bucket), date(2030, 1, 1)
-    for score in (70, 80):
-        store.overwrite("policies", "results", results([day], score))
-    assert store.vacuum("policies", "results", timedelta(0), [])[0] == 1
-    with urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/hoops/seen") as answer:
-        asked = set(json.load(answer)) - {"s3:CreateBucket"}
+def test_tables_in_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, day = EmulatorProcess(), date(2030, 1, 1)
+    try:
+        for name, value in process.environment.items():
+            monkeypatch.setenv(name, value)
+        store = DeltaStore(f"s3://{account(process.environment).settings.bucket}/tables")
+        for score in (70, 80):
+            store.overwrite("policies", "results", results([day], score))
+        assert store.vacuum("policies", "results", timedelta(0), [])[0] == 1
+        with urllib.request.urlopen(f"{process.environment['AWS_ENDPOINT_URL']}/hoops/seen", timeout=10) as answer:
+            asked = set(json.load(answer)) - {"s3:CreateBucket"}
+    finally:
+        process.close()
     # An upload in parts that fails is taken back.
     assert asked | {"s3:AbortMultipartUpload"} == documented("Tables")
 

@@ -150,6 +150,9 @@ class Fault:
     seconds: float = 0.0
     after: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.action}" + (f"-after-{self.after}" if self.after else "")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -166,7 +169,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        met = "+".join(f"{fault.kind}-{fault.action}{f'-after-{fault.after}' * bool(fault.after)}" for fault in self.faults) or self.program
+        met = "+".join(map(str, self.faults)) or self.program
         return f"{self.act.__name__}:{met}:{self.outcome}"
 
 

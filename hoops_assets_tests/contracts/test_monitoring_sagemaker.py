@@ -128,7 +128,7 @@ def test_a_job_over_its_time_limit_is_timed_out(
     emulator.processing_jobs.overtime = overtime
     emulator.images[aws.settings.image] = ("python", "-c", "import time; time.sleep(60)")
     asked = drift_job(games, time_limit=1)
-    with pytest.raises(ServiceError, match="time limit of 1 s|MaxRuntimeInSeconds") as failed:
+    with pytest.raises(ServiceError, match=r"time limit of 1 s|MaxRuntimeInSeconds") as failed:
         look(service, asked, every=0.05)
     assert failed.value.kind == "timed_out"
     assert aws.sagemaker.describe_processing_job(ProcessingJobName=asked.name)["ProcessingJobStatus"] == overtime

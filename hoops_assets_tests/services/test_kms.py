@@ -34,7 +34,8 @@ def keys_of(request: dict[str, Any], output: str) -> set[str]:
 
 
 def test_jobs_and_their_objects(keyed: Aws, frame: pd.DataFrame, tmp_path: Path) -> None:
-    training, monitoring = SageMakerTraining(keyed, tmp_path, every=0.02), SageMakerMonitoring(keyed, tmp_path, every=0.02)
+    training = SageMakerTraining(keyed, tmp_path, every=0.02)
+    monitoring = SageMakerMonitoring(keyed, tmp_path, every=0.02)
     trained = training.submit(job(frame), frame)
     watched = monitoring.submit(DriftJob.of(spec(), {"games": pd.DataFrame({"day": ["2026-01-01"]})}, "c" * 64))
     training.cancel(trained)

@@ -76,7 +76,8 @@ def sheet(tmp_path: Path) -> Path:
     """A spreadsheet of models as people write them."""
     (tmp_path / "old.pkl").write_bytes(b"pickled")
     path = tmp_path / "models.csv"
-    path.write_text("name,date,file,learner,author\nBest (2026)!,2026-02-01,old.pkl,Random Forest (tuned),Ann <ann@x.org>\n")
+    rows = "name,date,file,learner,author", "Best (2026)!,2026-02-01,old.pkl,Random Forest (tuned),Ann <ann@x.org>"
+    path.write_text("\n".join(rows))
     return path
 
 

@@ -384,5 +384,5 @@ def test_a_bucket_is_reached_by_the_region_and_written_with_the_key_of_the_setti
     }  # fmt: skip
     assert DeltaStore("s3://b/tables", AwsSettings()).storage_options == {"aws_conditional_put": "etag"}
     assert DeltaStore(str(tmp_path), aws).storage_options is None
-    by_resource = resources(Settings(home=tmp_path, tables="s3://b/tables", aws=aws))["tables"].store
-    assert by_resource.storage_options == DeltaStore("s3://b/tables", aws).storage_options
+    by_resource: Any = resources(Settings(home=tmp_path, tables="s3://b/tables", aws=aws))["tables"]
+    assert by_resource.store.storage_options == DeltaStore("s3://b/tables", aws).storage_options

@@ -223,7 +223,7 @@ class AwsEmulator:
                 return _answer(start_response, *_json(told))
             refused = of_s3(told) if service in ("s3", "") else told
             return _answer(start_response, refused.status, _xml(refused), "application/xml", refused.code)
-        if action != "RegisterScalableTarget":
+        if not action.endswith(":RegisterScalableTarget"):
             return self._moto(environ, start_response)
         body = _body(environ)
         answer = self._moto({**environ, "wsgi.input": io.BytesIO(body)}, start_response)

@@ -186,7 +186,8 @@ def bundled(store: DeltaStore, league: League, home: Path) -> pd.DataFrame:
 
 
 def answered(store: DeltaStore, record: Record, league: str, season: int) -> pd.DataFrame:
-    """What customers were told by a version itself of a season's games, after its last forecast, beside that forecast.
+    """What customers were told by a version itself of games since a season began, after its last forecast of the game,
+    beside that forecast.
 
     Returns:
         game_id, name (`drift.ANSWERED`), trained, served; the last answer of a game and version.
@@ -206,7 +207,7 @@ def answered(store: DeltaStore, record: Record, league: str, season: int) -> pd.
     last = pd.DataFrame(rows)
     columns = ["game_id", "season", "version", "home_win_probability", "made_at", "degraded"]
     forecast = store.read(league, "predictions", columns=columns).astype({"version": "int64"})
-    own = forecast[(forecast["degraded"] == "") & (forecast["season"] == season)].drop(columns=["degraded", "season"])
+    own = forecast[(forecast["degraded"] == "") & (forecast["season"] >= season)].drop(columns=["degraded", "season"])
     both = last.merge(own, on=["game_id", "version"], how="inner")
     both = both[both["at"] > both["made_at"]]
     return both.assign(name=drift.ANSWERED, trained=both["home_win_probability"])[_SERVED].reset_index(drop=True)

@@ -135,7 +135,7 @@ class MirrorReport:
     Attributes:
         added: our numbers of the versions that were missing and now are there.
         present: how many were there already.
-        problem: why it stopped, or None; the next repair goes on from there.
+        problem: why it stopped, or what was refused of single versions, or None; the next repair goes on from there.
     """
 
     added: list[int] = field(default_factory=list)
