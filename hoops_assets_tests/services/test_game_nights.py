@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hoops_assets.services.prediction.contract import check_nights
 from hoops_assets.services.prediction.game_nights import AFTER, BEFORE, instance_hours, nights
+from hoops_assets.services.prediction.sagemaker_scaling import MOST_ACTIONS, Capacity
 
 ZONE = ZoneInfo("America/New_York")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -63,3 +64,10 @@ def test_instance_hours_are_those_of_the_nights_above_the_base() -> None:
         "flat": 144,
         "saved": pytest.approx(1 - 68 / 144),
     }
+
+
+def test_no_more_nights_are_put_than_aws_takes_and_the_last_one_ends() -> None:
+    season = nights(fixtures(*(NOW + timedelta(days=n, hours=11) for n in range(150))), ZONE, NOW, 2, 4)
+    changes = Capacity(least=1, most=1, nights=tuple(season)).changes(season[0].begin)
+    assert len(changes) == MOST_ACTIONS - 1, "the first night has begun"
+    assert (max(changes), changes[max(changes)]) == (season[MOST_ACTIONS // 2 - 1].end, (1, 1))

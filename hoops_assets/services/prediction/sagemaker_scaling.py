@@ -20,6 +20,9 @@ from hoops_assets.workloads.spec import Strict
 _TARGET_PER_INSTANCE = 1000.0
 """Invocations a minute and instance that autoscaling aims at."""
 
+MOST_ACTIONS = 200
+"""Scheduled actions of one target; AWS gives no more (Quotas for Application Auto Scaling, read 2026-11-23)."""
+
 
 class Capacity(Strict):
     """Instances of each variant of an endpoint.
@@ -39,8 +42,9 @@ class Capacity(Strict):
         return valid.least, valid.most
 
     def changes(self, after: datetime) -> dict[datetime, tuple[int, int]]:
-        """Later moment -> (least, most) from then on."""
-        moments = sorted({moment for night in self.nights for moment in (night.begin, night.end)})
+        """Later moment -> (least, most) from then on, of so many next nights as AWS takes actions for."""
+        coming = [night for night in self.nights if night.end > after][: MOST_ACTIONS // 2]
+        moments = sorted({moment for night in coming for moment in (night.begin, night.end)})
         return {moment: self.at(moment) for moment in moments if moment > after}
 
 
