@@ -198,21 +198,6 @@ def test_each_step_alone_runs_on_sagemaker(step: str, home: Path, here: Here, aw
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_tables_in_s3_hold_what_tables_in_a_folder_hold(home: Path, here: Here, bucket: str) -> None:
-    settings = small.settings(home).model_copy(update={"tables": bucket})
-    league = get_league(home, small.NAME)
-    lane = Launch(settings, league, build_defs(settings, leagues=[league]), dg.DagsterInstance.ephemeral())
-    run(lane, "history")
-    run(lane, *BY_DAY[:-2], first=lane.days[0], last=lane.days[-1])
-    run(lane, "training_set")
-    check(forecast(lane), here.forecasts, 1e-9)
-    assert drift(lane) == drift(here.lane)
-    for name in (*BY_DAY[:-2], "training_set"):
-        pd.testing.assert_frame_equal(lane.table(name), here.lane.table(name))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_pipeline_on_sagemaker_makes_the_same_assets(
     home: Path, local: pd.DataFrame, aws: Aws, emulator: AwsEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,3 +221,19 @@ def test_a_pipeline_on_sagemaker_makes_the_same_assets(
     )["PipelineExecutionSummaries"]
     assert execution["PipelineExecutionDisplayName"] == told["pipeline"].value
     assert execution["PipelineExecutionStatus"] == "Succeeded"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_tables_in_s3_hold_what_tables_in_a_folder_hold(home: Path, here: Here, bucket: str) -> None:
+    """Last here: from now on the variables of the whole module point to the emulator of the bucket."""
+    settings = small.settings(home).model_copy(update={"tables": bucket})
+    league = get_league(home, small.NAME)
+    lane = Launch(settings, league, build_defs(settings, leagues=[league]), dg.DagsterInstance.ephemeral())
+    run(lane, "history")
+    run(lane, *BY_DAY[:-2], first=lane.days[0], last=lane.days[-1])
+    run(lane, "training_set")
+    check(forecast(lane), here.forecasts, 1e-9)
+    assert drift(lane) == drift(here.lane)
+    for name in (*BY_DAY[:-2], "training_set"):
+        pd.testing.assert_frame_equal(lane.table(name), here.lane.table(name))
