@@ -230,7 +230,7 @@ class _NoTables:
 
     kept: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, aws: object = None) -> None:
         pass
 
     def exists(self, league: str, table: str) -> bool:
