@@ -10,13 +10,13 @@ import logging
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoops_assets.clouds.aws import Aws, explain, kind_of
-from hoops_assets.errors import ModelError
+from hoops_assets.errors import HoopsError, ModelError
 from hoops_assets.services.errors import ErrorKind, ServiceError
 from hoops_assets.settings import AwsSettings
 from hoops_assets.store import atomic
@@ -59,6 +59,24 @@ def asked(doing: str) -> Iterator[None]:
         if kind is None:
             raise
         raise ServiceError(kind, f"{doing}: {explain(error)}") from error
+
+
+def one_by_one(versions: Iterable[ModelVersion], doing: str, act: Callable[[ModelVersion], None]) -> list[str]:
+    """Does it to every version; returns what was refused of single ones, which stops none after it.
+
+    Raises:
+        ServiceError: transient, or permission: the next version would fare no better.
+    """
+    refused: list[str] = []
+    for version in versions:
+        try:
+            with asked(f"{doing} {version.name}"):
+                act(version)
+        except HoopsError as error:
+            if isinstance(error, ServiceError) and (error.transient or error.kind == "permission"):
+                raise
+            refused.append(str(error))
+    return refused
 
 
 def clean_up(aws: Aws, uri: str) -> None:

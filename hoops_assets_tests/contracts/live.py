@@ -32,6 +32,10 @@ _KINDS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "model package group": (
         "list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName", {},
     ),
+    "model card": ("list_model_cards", "ModelCardSummaries", "ModelCardName", {}),
+    "trial component": ("list_trial_components", "TrialComponentSummaries", "TrialComponentName", {}),
+    "trial": ("list_trials", "TrialSummaries", "TrialName", {}),
+    "experiment": ("list_experiments", "ExperimentSummaries", "ExperimentName", {}),
     "artifact": ("list_artifacts", "ArtifactSummaries", "ArtifactArn", {}),
     "action": ("list_actions", "ActionSummaries", "ActionName", {}),
     "context": ("list_contexts", "ContextSummaries", "ContextName", {}),
@@ -88,6 +92,10 @@ class Sweep:
             "endpoint configuration": lambda name: sagemaker.delete_endpoint_config(EndpointConfigName=name),
             "model": lambda name: sagemaker.delete_model(ModelName=name),
             "model package group": self._packages,
+            "model card": lambda name: sagemaker.delete_model_card(ModelCardName=name),
+            "trial component": self._component,
+            "trial": lambda name: sagemaker.delete_trial(TrialName=name),
+            "experiment": lambda name: sagemaker.delete_experiment(ExperimentName=name),
             "artifact": lambda arn: self._lineage(arn, lambda: sagemaker.delete_artifact(ArtifactArn=arn)),
             "action": lambda name: self._lineage(
                 sagemaker.describe_action(ActionName=name)["ActionArn"],
@@ -134,6 +142,12 @@ class Sweep:
             self._aws.sagemaker.delete_model_package(ModelPackageName=arn)
         self._aws.sagemaker.delete_model_package_group(ModelPackageGroupName=group)
 
+    def _component(self, name: str) -> None:
+        pages = self._aws.sagemaker.get_paginator("list_trials").paginate(TrialComponentName=name)
+        for trial in [one["TrialName"] for page in pages for one in page["TrialSummaries"]]:
+            self._aws.sagemaker.disassociate_trial_component(TrialComponentName=name, TrialName=trial)
+        self._aws.sagemaker.delete_trial_component(TrialComponentName=name)
+
     def _lineage(self, arn: str, delete: Callable[[], Any]) -> None:
         """A node goes when no association names it."""
         sagemaker = self._aws.sagemaker
@@ -145,7 +159,9 @@ class Sweep:
 
 
 def _ours(row: dict[str, Any]) -> bool:
-    """Whether a name or source begins as ours do."""
+    """Whether a name or source begins as ours do; a trial component that SageMaker itself made of a job is its history."""
+    if "TrialComponentSource" in row:
+        return False
     source = row.get("Source", {}).get("SourceUri", "")
     return source.startswith("hoops://") or any(
         value.startswith(STEM) for key, value in row.items() if key.endswith("Name") and isinstance(value, str)

@@ -215,6 +215,8 @@ CASES = [
     *(Case(registering, (Fault(kind, action),), SUCCEEDS, slow=kind == "throttling")
       for kind in ("throttling", "access_denied")
       for action in ("CreateModelPackage", "PutObject", "AddAssociation", "UpdateModelPackage")),
+    *(Case(registering, (Fault("throttling", action),), SUCCEEDS, slow=True)
+      for action in ("CreateModelCard", "UpdateModelCard", "BatchPutMetrics", "AssociateTrialComponent")),
     Case(registering, (Fault("expired_credentials", "DescribeModelPackageGroup"),), SUCCEEDS),
     Case(registering, (Fault("internal_error", "CreateArtifact"),), SUCCEEDS),
     # Endpoint.

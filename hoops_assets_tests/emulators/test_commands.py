@@ -65,6 +65,7 @@ def test_rehearse_takes_a_league_through_every_step_and_leaves_nothing(tmp_path:
     told = json.loads(done.stdout[done.stdout.index("{") :])
     made = {one["what"]: one["how_many"] for one in told["made"]}
     assert (made["training job"], made["model package"], made["endpoint"]) == (5, 6, 1)
+    assert (made["model card"], made["trial component"], made["trial"], made["experiment"]) == (5, 5, 1, 1)
     assert made["transform job"] >= 1
     assert told["forecasts"] > 0
     assert sum(told["served"].values()) == 100

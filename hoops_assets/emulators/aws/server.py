@@ -27,9 +27,11 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from hoops_assets.emulators.aws import shapes, xgboost
+from hoops_assets.emulators.aws.cards import Cards
 from hoops_assets.emulators.aws.containers import OUR_IMAGE, Containers
 from hoops_assets.emulators.aws.endpoints import Endpoints
 from hoops_assets.emulators.aws.errors import Refused, invalid
+from hoops_assets.emulators.aws.experiments import Experiments
 from hoops_assets.emulators.aws.faults import Fault, Faults, of_s3
 from hoops_assets.emulators.aws.lineage import Lineage
 from hoops_assets.emulators.aws.packages import Packages
@@ -90,10 +92,11 @@ class AwsEmulator:
         self.processing_jobs = ProcessingJobs(self)
         self.pipelines = Pipelines(self)
         self.lineage = Lineage(self)
+        self.cards, self.experiments = Cards(self), Experiments(self)
         # A pipeline's steps are jobs of the others: it is closed before them.
         self._parts = [
             self.pipelines, self.training_jobs, self.packages, self.endpoints, self.transform_jobs,
-            self.processing_jobs, self.lineage,
+            self.processing_jobs, self.lineage, self.cards, self.experiments,
         ]  # fmt: skip
         self._actions = {name: handler for part in self._parts for name, handler in part.actions().items()}
 
@@ -214,6 +217,8 @@ class AwsEmulator:
         invoked = _INVOCATIONS.fullmatch(path)
         if invoked and environ["REQUEST_METHOD"] == "POST":
             return self._invoke(environ, start_response, invoked[1])
+        if path == "/BatchPutMetrics":
+            return _answer(start_response, *self._put_metrics(environ))
         action = _iam_action(environ, service)
         self.seen[action] += 1
         try:
@@ -246,6 +251,21 @@ class AwsEmulator:
         except Refused as refused:
             return _json(refused)
         return 200, json.dumps(answer, default=_moment).encode(), "application/x-amz-json-1.1", ""
+
+    def _put_metrics(self, environ: dict[str, Any]) -> tuple[int, bytes, str, str]:
+        """BatchPutMetrics, which is REST and a service of its own."""
+        action = "BatchPutMetrics"
+        self.seen[f"sagemaker:{action}"] += 1
+        try:
+            request = json.loads(_body(environ) or b"{}")
+            self.faults.refuse(action)
+            wrong = shapes.input_problems("sagemaker-metrics", action, request)
+            if wrong:
+                raise invalid(f"{len(wrong)} validation errors detected: {'; '.join(wrong)}")
+            answer = self.experiments.put_metrics(request)
+        except Refused as refused:
+            return _json(refused)
+        return 200, json.dumps(answer).encode(), "application/json", ""
 
     def act(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """What an action answers when SageMaker itself asks for it, as a pipeline does. Raises Refused."""

@@ -15,6 +15,7 @@ from hoops_assets.services.aws import asked
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.contract import Ancestry, described
 from hoops_assets.services.registry.contract import Manifest, ModelVersion
+from hoops_assets.services.training.contract import TrainingSet
 
 DATA_SET, MODEL, TRAINING, ENDPOINT = "DataSet", "Model", "ModelTraining", "Endpoint"
 
@@ -32,7 +33,7 @@ class SageMakerLineage:
         used = manifest.training_set
         with asked(f"noting where {version.name} comes from"):
             data = self._artifact(
-                DATA_SET, f"hoops://{used.table}@{used.table_version}/{used.digest[:12]}", used.digest,
+                DATA_SET, data_uri(used), used.digest,
                 {**described(manifest), "trained_through": used.trained_through.isoformat()},
             )  # fmt: skip
             job = self._action(
@@ -126,6 +127,11 @@ class SageMakerLineage:
 def _name(text: str) -> str:
     """Something to read, within SageMaker's alphabet and length of a name."""
     return re.sub(r"[^a-zA-Z0-9]+", "-", text.removeprefix("hoops://")).strip("-")[:120].rstrip("-")
+
+
+def data_uri(used: TrainingSet) -> str:
+    """The source of a training set's artifact."""
+    return f"hoops://{used.table}@{used.table_version}/{used.digest[:12]}"
 
 
 def model_uri(league: str, version: int, digest: str) -> str:

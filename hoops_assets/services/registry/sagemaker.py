@@ -2,8 +2,9 @@
 
 What belongs here: the provider of the registry contract on AWS. The record stays the files of `local`: numbers, digests
 and challengers are decided there. Every change is then mirrored to a model package group a league: a package a version
-with its artefacts in S3 (s3://BUCKET/PREFIX/LEAGUE/models/VERSION-DIGEST/), metrics, metadata and approval status. The
-mirror can be thrown away and is repaired from the record; what fails there is reported and stops nothing.
+with its artefacts in S3 (s3://BUCKET/PREFIX/LEAGUE/models/VERSION-DIGEST/), metrics, metadata and approval status; and
+for every version that has a package, a model card and a component of the league's experiment. The mirror can be thrown
+away and is repaired from the record; what fails there is reported and stops nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from hoops_assets.clouds.aws import Aws, dashed, tags
+from hoops_assets.clouds.aws import Aws, tags
 from hoops_assets.errors import HoopsError
-from hoops_assets.services.aws import archive_of, asked, bare_bundle
+from hoops_assets.services.aws import archive_of, asked, bare_bundle, one_by_one
 from hoops_assets.services.errors import ServiceError
 from hoops_assets.services.lineage.sagemaker import SageMakerLineage
 from hoops_assets.services.registry.contract import IMPORTED, ChallengerEvent, MirrorReport, ModelVersion, Registry
 from hoops_assets.services.registry.local import LocalRegistry
+from hoops_assets.services.registry.sagemaker_cards import SageMakerCards
+from hoops_assets.services.registry.sagemaker_experiments import SageMakerExperiments
+from hoops_assets.services.registry.sagemaker_names import group_of, place_of
 from hoops_assets.services.training.contract import TrainedModel
 from hoops_assets.store import atomic
 
@@ -59,6 +63,7 @@ class SageMakerMirror:
     def __init__(self, aws: Aws, folder: Path) -> None:
         self._aws, self._folder = aws, Path(folder)
         self._lineage = SageMakerLineage(aws)
+        self._cards, self._experiments = SageMakerCards(aws), SageMakerExperiments(aws)
 
     def repair(self, registry: Registry, league: str) -> MirrorReport:
         """Adds the packages that are missing and approves those that became challenger. Repeating changes nothing.
@@ -85,22 +90,30 @@ class SageMakerMirror:
         group = group_of(league)
         known = self._packages(league, group)
         named = {event.version for event in registry.challengers(league)}
-        refused: list[str] = []
-        for version in versions:
+        statuses: dict[int, str] = {}
+
+        def package(version: ModelVersion) -> None:
+            found = known.get(version.digest)
+            statuses[version.version] = self._mirror(registry, version, found, version.version in named, report)
+
+        refused = one_by_one(versions, "mirroring", package)
+        mirrored = [version for version in versions if version.version in statuses]
+        approved = {number for number, status in statuses.items() if status == "Approved"}
+        for part in (
+            lambda: self._cards.repair(registry, league, mirrored, approved),
+            lambda: self._experiments.repair(registry, league, mirrored),
+        ):
             try:
-                with asked(f"mirroring {version.name}"):
-                    self._mirror(registry, version, known.get(version.digest), version.version in named, report)
+                refused += part()
             except HoopsError as error:
-                if isinstance(error, ServiceError) and (error.transient or error.kind == "permission"):
-                    raise  # the next version would fare no better
                 refused.append(str(error))
         if refused:
             raise ServiceError("failed", "; ".join(refused))
 
     def _mirror(
         self, registry: Registry, version: ModelVersion, found: dict[str, Any] | None, named: bool, report: MirrorReport
-    ) -> None:
-        """One version. Args: found: its package. named: it became challenger."""
+    ) -> str:
+        """One version; returns its package's status. Args: found: its package. named: it became challenger."""
         if found is None:
             if version.provider != IMPORTED:
                 self._lineage.note_model(version, registry.manifest(version.league, version.version))
@@ -111,9 +124,11 @@ class SageMakerMirror:
             report.present += 1
         # What a person rejected there stays rejected: it decides nothing here.
         if named and status == "PendingManualApproval":
+            status = "Approved"
             self._aws.sagemaker.update_model_package(
-                ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="named challenger"
+                ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription="named challenger"
             )
+        return status
 
     def _packages(self, league: str, group: str) -> dict[str, dict[str, Any]]:
         """The packages by digest, from their descriptions; makes the group if it is missing."""
@@ -134,7 +149,7 @@ class SageMakerMirror:
 
     def _add(self, registry: Registry, group: str, version: ModelVersion) -> str:
         folder, aws = registry.artefacts(version.league, version.version), self._aws
-        place = aws.key(version.league, "models", f"{version.version}-{version.digest[:12]}")
+        place = place_of(aws, version)
         for name in version.artefacts:
             aws.put(f"{place}/{name}", (folder / name).read_bytes())
         metrics = aws.put(f"{place}/statistics.json", json.dumps(version.metrics).encode())
@@ -154,11 +169,6 @@ class SageMakerMirror:
             ModelMetrics={"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": metrics}}},
             CustomerMetadataProperties=properties(version), MetadataProperties={"CommitId": version.commit}, **made,
         )["ModelPackageArn"]  # fmt: skip
-
-
-def group_of(league: str) -> str:
-    """Name of a league's model package group."""
-    return f"hoops-{dashed(league)}-models"
 
 
 def properties(version: ModelVersion) -> dict[str, str]:
