@@ -128,3 +128,26 @@ def test_metrics_of_a_component(aws: Aws, emulator: AwsEmulator) -> None:
     assert refusal(metrics.batch_put_metrics, TrialComponentName="c", MetricData=told * 6) == "invalid"
     emulator.fault("throttling", "BatchPutMetrics", times=100)
     assert refusal(metrics.batch_put_metrics, TrialComponentName="c", MetricData=told) == "throttled"
+
+
+def test_a_search_compares_numbers_as_numbers_and_refuses_what_it_does_not_know(
+    aws: Aws, emulator: AwsEmulator
+) -> None:
+    for name, depth in (("a", 9), ("b", 10)):
+        told = {"depth": {"NumberValue": depth}, "kind": {"StringValue": "tree"}}
+        aws.sagemaker.create_trial_component(TrialComponentName=name, Parameters=told)
+
+    def found(*filters: tuple[str, str, str]) -> list[str]:
+        asked = [{"Name": name, "Operator": compared, "Value": value} for name, compared, value in filters]
+        rows = aws.sagemaker.search(Resource="ExperimentTrialComponent", SearchExpression={"Filters": asked})["Results"]
+        return sorted(one["TrialComponent"]["TrialComponentName"] for one in rows)
+
+    assert found(("Parameters.kind", "Equals", "tree")) == ["a", "b"]
+    assert found(("Parameters.depth", "GreaterThan", "9")) == ["b"]
+    assert found(("Parameters.kind", "Equals", "tree"), ("Parameters.depth", "LessThan", "10")) == ["a"]
+    assert found(("Parents.ExperimentName", "Equals", "e")) == found(("Metrics.loss.Last", "LessThan", "1")) == []
+    assert found(("DisplayName", "Contains", "b")) == ["b"]
+    search = aws.sagemaker.search
+    assert refusal(search, Resource="Model") == "invalid"
+    nonsense = {"Filters": [{"Name": "Depth.of", "Value": "1"}]}
+    assert refusal(search, Resource="ExperimentTrialComponent", SearchExpression=nonsense) == "invalid"

@@ -12,7 +12,7 @@ import pytest
 
 from hoops_assets.clouds.aws import Aws
 from hoops_assets.emulators.aws import AwsEmulator
-from hoops_assets.services.registry.contract import IMPORTED
+from hoops_assets.services.registry.contract import IMPORTED, search
 from hoops_assets.services.registry.sagemaker import SageMakerMirror, SageMakerRegistry, group_of
 from hoops_assets.services.registry.sagemaker_cards import content
 from hoops_assets.services.registry.sagemaker_experiments import component, trial_of
@@ -24,6 +24,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 KINDS = ("model card", "experiment", "trial", "trial component")
 WRITING = ("CreateModelCard", "UpdateModelCard", "CreateTrialComponent", "BatchPutMetrics", "CreateExperiment", "CreateTrial",
            "AssociateTrialComponent")  # fmt: skip
+QUICK = ("BatchPutMetrics",)
 Trained = dict[str, TrainedModel]
 
 
@@ -104,6 +105,32 @@ def test_every_version_is_a_component_of_its_training_run_with_figures_to_compar
         assert content == (own.artefacts("sim", version.version) / "model.onnx").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_search_finds_the_best_version_of_a_league(own: SageMakerRegistry, aws: Aws, trained: Trained) -> None:
+    versions = [own.register(trained[learner]) for learner in ("elo", "logistic", "base_rate")]
+    own.register(trained["elo"].model_copy(update={"job": trained["elo"].job.model_copy(update={"league": "sim_two"})}))
+    mine = {"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": group_of("sim")}
+    found = aws.sagemaker.search(
+        Resource="ExperimentTrialComponent", SearchExpression={"Filters": [mine]},
+        SortBy="Metrics.test_log_loss.Last", SortOrder="Ascending",
+    )["Results"]  # fmt: skip
+    names = [one["TrialComponent"]["TrialComponentName"] for one in found]
+    assert names == [entity_of(one) for one in search(versions, "test_log_loss")]
+    assert {one["TrialComponent"]["Parents"][0]["TrialName"] for one in found} == {trial_of(own.manifest("sim", 1))}
+
+
+@pytest.mark.slow
+def test_the_second_version_of_a_training_run_makes_neither_trial_nor_experiment(
+    own: SageMakerRegistry, emulator: AwsEmulator, trained: Trained
+) -> None:
+    own.register(trained["elo"])
+    own.register(trained["logistic"])
+    seen = {action: emulator.seen[f"sagemaker:{action}"] for action in WRITING if "Card" not in action}
+    assert (seen["CreateExperiment"], seen["CreateTrial"], seen["CreateTrialComponent"]) == (1, 1, 2)
+    assert seen["AssociateTrialComponent"] == 3  # the first shows that there is no trial yet
+
+
+@pytest.mark.slow
 def test_another_training_set_or_other_code_is_another_trial(own: SageMakerRegistry, trained: Trained) -> None:
     own.register(trained["elo"])
     manifest = own.manifest("sim", 1)
@@ -134,6 +161,7 @@ def test_a_card_is_approved_with_its_package_and_what_a_person_says_stays(
     assert card(aws, own, 2)["ModelCardStatus"] == "Approved"
 
 
+@pytest.mark.slow
 def test_an_imported_version_has_a_card_and_no_training_run(
     own: SageMakerRegistry, aws: Aws, emulator: AwsEmulator, trained: Trained, tmp_path: Path
 ) -> None:
@@ -148,6 +176,7 @@ def test_an_imported_version_has_a_card_and_no_training_run(
     assert standing(emulator) == {"model card": 2, "experiment": 1, "trial": 1, "trial component": 1}
 
 
+@pytest.mark.slow
 def test_what_is_too_long_or_no_number_is_told_as_far_as_it_may_be(
     own: SageMakerRegistry, aws: Aws, trained: Trained
 ) -> None:
@@ -167,7 +196,9 @@ def test_what_is_too_long_or_no_number_is_told_as_far_as_it_may_be(
     aws.sagemaker.create_trial_component(TrialComponentName=name, **made)
 
 
-@pytest.mark.parametrize("action", WRITING)
+@pytest.mark.parametrize(
+    "action", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in WRITING]
+)
 def test_what_is_not_permitted_leaves_the_packages_whole_and_is_made_up_for(
     own: SageMakerRegistry, aws: Aws, emulator: AwsEmulator, trained: Trained, tmp_path: Path, action: str
 ) -> None:
@@ -198,7 +229,7 @@ def test_repeating_writes_nothing(
     own.register(trained["elo"])
     own.name_challenger("sim", 2, {})
     before = writes(emulator)
-    assert before == len(WRITING) + 1  # two cards, and one of everything else
+    assert before == len(WRITING) + 2  # two cards; the first look for the trial
     assert SageMakerMirror(aws, tmp_path).repair(own, "sim").problem is None
     assert writes(emulator) == before
 
@@ -212,6 +243,7 @@ def test_a_version_whose_package_is_refused_leaves_neither_card_nor_experiment(
     assert standing(emulator) == dict.fromkeys(KINDS, 0)
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_refused_within_an_answer_is_told_and_the_component_has_no_trial(
     own: SageMakerRegistry, aws: Aws, emulator: AwsEmulator, trained: Trained, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -227,6 +259,7 @@ def test_a_metric_that_is_refused_within_an_answer_is_told_and_the_component_has
     assert standing(emulator) == dict.fromkeys(KINDS, 1)
 
 
+@pytest.mark.slow
 def test_a_league_whose_name_contains_this_ones_is_left_alone(
     own: SageMakerRegistry, aws: Aws, emulator: AwsEmulator, trained: Trained
 ) -> None:
@@ -241,6 +274,7 @@ def test_a_league_whose_name_contains_this_ones_is_left_alone(
     assert [one["TrialComponentName"] for one in listed] == [entity_of(other)]
 
 
+@pytest.mark.slow
 def test_a_card_is_encrypted_with_the_key_of_the_settings(
     aws: Aws, emulator: AwsEmulator, trained: Trained, tmp_path: Path
 ) -> None:

@@ -1,11 +1,12 @@
 """Experiments, trials and trial components.
 
-What belongs here: their actions, and the metrics of a component. moto's overwrite what has the name already, and delete
-what is in use; UpdateTrialComponent, of which the documentation says two things, is not here.
+What belongs here: their actions, the metrics of a component, and the search for components. moto's overwrite what has the
+name already, and delete what is in use; UpdateTrialComponent, of which the documentation says two things, is not here.
 """
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 EXPERIMENT, TRIAL, COMPONENT = "Experiment", "Trial", "TrialComponent"
 KINDS = {EXPERIMENT: "experiment", TRIAL: "experiment-trial", COMPONENT: "experiment-trial-component"}
 _SUMMARISED = ("Name", "Arn", "DisplayName", "Status", "StartTime", "EndTime", "CreationTime", "LastModifiedTime")
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "Equals": operator.eq, "NotEquals": operator.ne, "GreaterThan": operator.gt, "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt, "LessThanOrEqualTo": operator.le, "Contains": operator.contains,
+}  # fmt: skip
 
 
 class Experiments:
@@ -38,6 +43,7 @@ class Experiments:
     def actions(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         found: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "AssociateTrialComponent": self._associate, "DisassociateTrialComponent": self._dissociate,
+            "Search": self._search,
         }  # fmt: skip
         for kind in KINDS:
             found[f"Create{kind}"] = lambda request, kind=kind: self._create(kind, request)
@@ -159,3 +165,48 @@ class Experiments:
         pair, arns = self._pair(request)
         self._members.pop(pair, None)
         return arns
+
+    def _search(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Trial components alone, by plain filters that all must hold."""
+        expression = request.get("SearchExpression", {})
+        if request["Resource"] != "ExperimentTrialComponent" or set(expression) - {"Filters"}:
+            raise invalid("the emulator searches ExperimentTrialComponent by Filters only")
+        found = [self._with_parents(one) for one in self._things[COMPONENT].values()]
+        wanted = [one for one in found if all(_holds(one, filter) for filter in expression.get("Filters", ()))]
+        if "SortBy" in request:
+            wanted = [one for one in wanted if _property(one, request["SortBy"])]
+            wanted.sort(key=lambda one: _property(one, request["SortBy"])[0])
+        if request.get("SortOrder", "Descending") == "Descending":
+            wanted.reverse()
+        rows, more = page(wanted, request)
+        return {"Results": [{"TrialComponent": row} for row in rows], **more}
+
+    def _with_parents(self, component: dict[str, Any]) -> dict[str, Any]:
+        name = component["TrialComponentName"].lower()
+        trials = [self._things[TRIAL][trial] for trial, member in self._members if member == name]
+        parents = [{"TrialName": one["TrialName"], "ExperimentName": one["ExperimentName"]} for one in trials]
+        return {**self._describe(COMPONENT, {"TrialComponentName": name}), "Parents": parents}
+
+
+def _property(component: dict[str, Any], name: str) -> list[Any]:
+    """Its values; none if the component lacks it."""
+    head, _, rest = name.partition(".")
+    if head == "Parents":
+        return [parent[rest] for parent in component["Parents"] if rest in parent]
+    if head == "Parameters":
+        return list(component.get("Parameters", {}).get(rest, {}).values())
+    if head == "Metrics":
+        metric, _, figure = rest.rpartition(".")
+        return [one[figure] for one in component["Metrics"] if one["MetricName"] == metric and figure in one]
+    if rest or not isinstance(component.get(head, ""), str):
+        raise invalid(f"Unknown property name: {name}")
+    return [component[head]] if head in component else []
+
+
+def _holds(component: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """A number is compared as one."""
+    compare, value = _OPERATORS.get(asked.get("Operator", "Equals")), asked.get("Value", "")
+    if compare is None:
+        raise invalid(f"the emulator compares by {', '.join(_OPERATORS)}")
+    own = _property(component, asked["Name"])
+    return any(compare(one, type(one)(value)) for one in own)

@@ -59,19 +59,30 @@ class SageMakerExperiments:
     def _add(self, registry: Registry, version: ModelVersion) -> None:
         """The component first: one that is refused leaves neither trial nor experiment."""
         manifest, sagemaker = registry.manifest(version.league, version.version), self._aws.sagemaker
-        name, experiment, trial = entity_of(version), group_of(version.league), trial_of(manifest)
-        marks = tags(version.league, "registry")
-        _unless_there(lambda: sagemaker.create_trial_component(
-            TrialComponentName=name, Tags=marks, **component(version, manifest, self._aws.uri(place_of(self._aws, version))),
-        ))  # fmt: skip
+        name, marks = entity_of(version), tags(version.league, "registry")
+        told = component(version, manifest, self._aws.uri(place_of(self._aws, version)))
+        _unless_there(lambda: sagemaker.create_trial_component(TrialComponentName=name, Tags=marks, **told))
         self._measure(name, version)
-        _unless_there(lambda: sagemaker.create_experiment(
-            ExperimentName=experiment, Description=f"Models of league {version.league}", Tags=marks,
-        ))  # fmt: skip
-        _unless_there(lambda: sagemaker.create_trial(
-            TrialName=trial, ExperimentName=experiment, MetadataProperties={"CommitId": manifest.code.commit}, Tags=marks,
-        ))  # fmt: skip
-        sagemaker.associate_trial_component(TrialComponentName=name, TrialName=trial)
+        pair = {"TrialComponentName": name, "TrialName": trial_of(manifest)}
+        try:
+            sagemaker.associate_trial_component(**pair)
+        except Exception as error:
+            if kind_of(error) != "not_found":
+                raise
+            self._make_trial(manifest)
+            sagemaker.associate_trial_component(**pair)
+
+    def _make_trial(self, manifest: Manifest) -> None:
+        """The trial of a training run, and its experiment."""
+        sagemaker, experiment, marks = self._aws.sagemaker, group_of(manifest.league), tags(manifest.league, "registry")
+        about = f"Models of league {manifest.league}"
+        _unless_there(lambda: sagemaker.create_experiment(ExperimentName=experiment, Description=about, Tags=marks))
+        made_by = {"CommitId": manifest.code.commit}
+        _unless_there(
+            lambda: sagemaker.create_trial(
+                TrialName=trial_of(manifest), ExperimentName=experiment, MetadataProperties=made_by, Tags=marks
+            )
+        )
 
     def _measure(self, name: str, version: ModelVersion) -> None:
         """Its metrics, at the time of its registration: putting them again changes nothing."""
