@@ -88,7 +88,8 @@ class AwsSettings(BaseModel):
         prefix: of all keys in the bucket.
         role: ARN of the role that SageMaker's jobs and endpoints assume.
         image: the one image of this platform in ECR (training, serving, transform).
-        kms_key: id or ARN of the key that objects, volumes and captured requests are encrypted with; "" is AWS's own.
+        kms_key: id or ARN of the key that objects, volumes, model cards and captured requests are encrypted with; "" is
+            AWS's own.
         training_instance, serving_instance: instance types.
         capture_percent: share of the endpoint's questions and answers that is kept in the bucket.
         spot: whether training may run on spare capacity, which is cheaper and may be taken away.

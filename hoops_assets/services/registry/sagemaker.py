@@ -58,7 +58,7 @@ class SageMakerRegistry(LocalRegistry):
 
 
 class SageMakerMirror:
-    """Model packages of one account. Args: folder: for the lock."""
+    """Model packages, cards and experiments of one account. Args: folder: for the lock."""
 
     def __init__(self, aws: Aws, folder: Path) -> None:
         self._aws, self._folder = aws, Path(folder)
@@ -66,7 +66,7 @@ class SageMakerMirror:
         self._cards, self._experiments = SageMakerCards(aws), SageMakerExperiments(aws)
 
     def repair(self, registry: Registry, league: str) -> MirrorReport:
-        """Adds the packages that are missing and approves those that became challenger. Repeating changes nothing.
+        """Adds what is missing and approves what became challenger. Repeating changes nothing.
 
         A failure is logged and reported, never raised: a mirror must not stop what it mirrors.
         """
@@ -77,8 +77,8 @@ class SageMakerMirror:
         except HoopsError as error:
             report.problem = str(error)
             _log.warning(
-                "SageMaker's model registry lacks versions of league %s: %s. The registry itself is complete; the next"
-                " repair adds them", league, error,
+                "SageMaker's model registry lacks something of league %s: %s. The registry itself is complete; the next"
+                " repair adds it", league, error,
             )  # fmt: skip
         return report
 
