@@ -134,7 +134,7 @@ def test_metrics_are_seen_while_the_job_runs_and_ending_the_run_stops_it(
         patch.setattr(SageMakerTraining, "poll", interrupted)
         assert not materialise(client, job(frame, "logistic"), frame, instance).success
     assert seen == ["InProgress"]
-    assert emulator.training_jobs.status(job(frame, "logistic").name) == "Stopped"
+    assert emulator.training_jobs.job(job(frame, "logistic").name).status == "Stopped"
     assert emulator.running() == []
     assert objects(emulator) == []
 
@@ -153,7 +153,7 @@ def test_a_run_that_ends_before_it_waits_stops_the_job_and_one_that_fails_there_
     asked = job(frame, "logistic")
     assert not materialise(client, asked, frame, dg.DagsterInstance.ephemeral()).success
     goes_on = isinstance(trouble, ServiceError)
-    assert emulator.training_jobs.status(asked.name) == ("InProgress" if goes_on else "Stopped")
+    assert emulator.training_jobs.job(asked.name).status == ("InProgress" if goes_on else "Stopped")
     assert [key.rpartition("/")[2] for key in objects(emulator)] == (["context.json"] if goes_on else [])
     client._service.cancel(asked.name)
 

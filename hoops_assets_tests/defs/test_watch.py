@@ -305,7 +305,7 @@ def test_a_job_that_newer_games_have_superseded_is_stopped(watched: Watched, emu
     watched.submit("elo")
     new = watched.told("elo_submission")[JOB]
     assert new != old
-    assert emulator.training_jobs.status(old) == "Stopped"
+    assert emulator.training_jobs.job(old).status == "Stopped"
     assert emulator.standing()["running training job"] == [new]
     aws.sagemaker.stop_training_job(TrainingJobName=new)
     watched.until_ended("elo")

@@ -53,7 +53,7 @@ def wait(service: SageMakerTraining, name: str, state: JobState) -> None:
 def left(emulator: AwsEmulator) -> list[str]:
     """Objects that belong to no job, and models of jobs that did not succeed."""
     standing = emulator.standing()
-    jobs = {name: emulator.training_jobs.status(name) for name in standing["training job"]}
+    jobs = {name: emulator.training_jobs.job(name).status for name in standing["training job"]}
     return [
         key
         for key in standing["object"]
@@ -107,7 +107,7 @@ def test_a_job_that_is_not_yet_visible_can_be_stopped(
     emulator.fault("not_yet_visible", times=3)
     name = service.submit(job(frame), frame)
     service.cancel(name)
-    assert emulator.training_jobs.status(name) == "Stopped"
+    assert emulator.training_jobs.job(name).status == "Stopped"
     assert left(emulator) == []
 
 

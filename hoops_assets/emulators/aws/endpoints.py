@@ -33,6 +33,7 @@ from botocore.exceptions import ClientError
 
 from hoops_assets.emulators.aws.containers import Container
 from hoops_assets.emulators.aws.errors import Refused, invalid, not_found
+from hoops_assets.emulators.aws.faults import is_unseen
 from hoops_assets.emulators.aws.pages import page
 
 if TYPE_CHECKING:
@@ -433,12 +434,7 @@ class Endpoints:
 
     def endpoint(self, name: str) -> Endpoint:
         found = self.endpoints.get(name)
-        if found is not None and found.hidden is not None:
-            found.hidden.times -= 1
-            if found.hidden.times < 0:
-                found.hidden = None
-            found = None
-        if found is None:
+        if found is None or is_unseen(found):
             raise not_found("endpoint", self.emulator.arn("endpoint", name))
         return found
 

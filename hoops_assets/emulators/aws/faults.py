@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from hoops_assets.emulators.aws.errors import Refused, invalid
 
@@ -46,7 +46,7 @@ class Fault:
     Attributes:
         kind: a CallFault, answered by the call itself; or a ResourceFault, met by the job or endpoint that the call makes.
         action: SageMaker's action or "*"; for S3 its own, as PutObject; for damaged_model a part of the model's name.
-        times: how many calls or resources meet it.
+        times: how many calls or resources meet it; of not_yet_visible, how many looks at the one that does are in vain.
         after: how many that fit pass unharmed before.
         seconds: of a slow start; how long after the start of training an interruption comes; how long a stalled update
             goes on before AWS's own time limit rolls it back.
@@ -92,7 +92,7 @@ class Faults:
                         fault.after -= 1
                         continue
                     fault.times -= 1
-                    if fault.times <= 0:
+                    if fault.times <= 0 or fault.kind == "not_yet_visible":
                         self._waiting.remove(fault)
                     return fault
         return None
@@ -102,6 +102,22 @@ class Faults:
         for kind, (code, message, status) in ANSWERS.items():
             if self.take(kind, action):
                 raise Refused(code, message, status)
+
+
+class Hideable(Protocol):
+    """What may not be visible yet."""
+
+    hidden: Fault | None
+
+
+def is_unseen(one: Hideable) -> bool:
+    """Whether a look at it is in vain; every look counts."""
+    if one.hidden is None:
+        return False
+    one.hidden.times -= 1
+    if one.hidden.times < 0:
+        one.hidden = None
+    return True
 
 
 def of_s3(refused: Refused) -> Refused:

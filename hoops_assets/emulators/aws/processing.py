@@ -10,7 +10,6 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,8 +19,8 @@ from botocore.exceptions import ClientError
 
 from hoops_assets.emulators.aws.containers import Container
 from hoops_assets.emulators.aws.endpoints import tell_log
-from hoops_assets.emulators.aws.errors import Refused, in_use, invalid
-from hoops_assets.emulators.aws.pages import page
+from hoops_assets.emulators.aws.errors import Refused, invalid
+from hoops_assets.emulators.aws.jobs import Jobs
 
 if TYPE_CHECKING:
     from hoops_assets.emulators.aws.server import AwsEmulator
@@ -58,6 +57,10 @@ class Job:
     @property
     def finished(self) -> bool:
         return self.ended is not None
+
+    @property
+    def seconds(self) -> int:
+        return math.ceil((self.ended - self.began).total_seconds()) if self.began and self.ended else 0
 
     def stop(self) -> None:
         if self.finished:
@@ -182,52 +185,31 @@ class Job:
         }  # fmt: skip
         return told | {name: value for name, value in more.items() if value is not None}
 
+    def summary(self) -> dict[str, Any]:
+        return {
+            "ProcessingJobName": self.name, "ProcessingJobArn": self.arn, "CreationTime": self.created,
+            "ProcessingJobStatus": self.status,
+        }  # fmt: skip
 
-class ProcessingJobs:
-    """All jobs of the account.
+
+class ProcessingJobs(Jobs[Job]):
+    """All processing jobs of the account.
 
     Attributes:
         overtime: how a job over its stopping condition ends: Stopped, as botocore's model of the service says, or Failed
             with a sentence, lest a client relies on the first.
     """
 
+    noun = "Processing"
+
     def __init__(self, emulator: AwsEmulator) -> None:
-        self._emulator = emulator
+        super().__init__(emulator)
         self.overtime: Literal["Stopped", "Failed"] = "Stopped"
-        self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
 
-    def actions(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        return {
-            "CreateProcessingJob": self.create, "DescribeProcessingJob": self._describe,
-            "ListProcessingJobs": self._list, "StopProcessingJob": self._stop,
-        }  # fmt: skip
+    def begin(self, request: dict[str, Any]) -> Job:
+        return Job(self._emulator, request)
 
-    def standing(self) -> dict[str, list[str]]:
-        return {
-            "processing job": sorted(self._jobs),
-            "running processing job": sorted(name for name, job in self._jobs.items() if not job.finished),
-        }
-
-    def job(self, name: str) -> Job:
-        """One job, whether or not others see it yet."""
-        return self._jobs[name]
-
-    def billed(self) -> int:
-        """Seconds of all jobs that ran."""
-        return sum(
-            math.ceil((job.ended - job.began).total_seconds()) for job in self._jobs.values() if job.began and job.ended
-        )
-
-    def running(self) -> list[int]:
-        containers = [job.container for job in self._jobs.values() if job.container]
-        return [container.pid for container in containers if container.ended() is None]
-
-    def close(self) -> None:
-        for job in list(self._jobs.values()):
-            job.end()
-
-    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def check(self, request: dict[str, Any]) -> None:
         paths = [told["S3Input"]["LocalPath"] for told in request.get("ProcessingInputs", ())]
         paths += [
             told["S3Output"]["LocalPath"] for told in request.get("ProcessingOutputConfig", {}).get("Outputs", ())
@@ -235,48 +217,9 @@ class ProcessingJobs:
         for path in paths:
             if not path.startswith("/opt/ml/processing/"):
                 raise invalid(f"LocalPath {path} must be under /opt/ml/processing/")
-        with self._lock:
-            name = request["ProcessingJobName"]
-            if name in self._jobs:
-                raise in_use("Job name must be unique within an AWS account; processing job", self._jobs[name].arn)
-            self._jobs[name] = job = Job(self._emulator, request)
-        return {"ProcessingJobArn": job.arn}
 
-    def _job(self, request: dict[str, Any]) -> Job:
-        job = self._jobs.get(request["ProcessingJobName"])
-        if job is not None and job.hidden is not None:
-            job.hidden.times -= 1
-            if job.hidden.times < 0:
-                job.hidden = None
-            job = None
-        if job is None:
-            raise Refused(
-                "ValidationException", "Could not find requested job with name: " + request["ProcessingJobName"]
-            )
-        return job
-
-    def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._job(request).describe()
-
-    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._job(request).stop()
-        return {}
-
-    def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = [
-            job
-            for job in self._jobs.values()
-            if request.get("NameContains", "") in job.name and request.get("StatusEquals", job.status) == job.status
-        ]
-        rows, more = page(wanted, request)
-        told = [
-            {
-                "ProcessingJobName": job.name, "ProcessingJobArn": job.arn, "CreationTime": job.created,
-                "ProcessingJobStatus": job.status,
-            }
-            for job in rows
-        ]  # fmt: skip
-        return {"ProcessingJobSummaries": told, **more}
+    def missing(self, name: str) -> Refused:
+        return Refused("ValidationException", f"Could not find requested job with name: {name}")
 
 
 def _at(folder: Path, local: str) -> Path:

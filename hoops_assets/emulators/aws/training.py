@@ -14,7 +14,6 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,8 @@ from botocore.exceptions import ClientError
 from hoops_assets.emulators.aws import xgboost
 from hoops_assets.emulators.aws.containers import Container
 from hoops_assets.emulators.aws.endpoints import tell_log
-from hoops_assets.emulators.aws.errors import Refused, in_use, invalid
-from hoops_assets.emulators.aws.pages import page
+from hoops_assets.emulators.aws.errors import in_use, invalid
+from hoops_assets.emulators.aws.jobs import Action, Jobs
 
 if TYPE_CHECKING:
     from hoops_assets.emulators.aws.server import AwsEmulator
@@ -81,6 +80,10 @@ class Job:
     @property
     def finished(self) -> bool:
         return self.status in _FINISHED
+
+    @property
+    def seconds(self) -> int:
+        return math.ceil(self.billed)
 
     def stop(self) -> None:
         with self._lock:
@@ -302,43 +305,18 @@ class _Failure(Exception):  # noqa: N818
     """The job ends as Failed, with that reason."""
 
 
-class TrainingJobs:
-    """All jobs of the account."""
+class TrainingJobs(Jobs[Job]):
+    """All training jobs of the account."""
 
-    def __init__(self, emulator: AwsEmulator) -> None:
-        self._emulator = emulator
-        self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+    noun, taken = "Training", "Training job names must be unique within an AWS account"
 
-    def actions(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        return {
-            "CreateTrainingJob": self._create, "DescribeTrainingJob": self._describe, "ListTrainingJobs": self._list,
-            "StopTrainingJob": self._stop, "DeleteTrainingJob": self._delete,
-        }  # fmt: skip
+    def begin(self, request: dict[str, Any]) -> Job:
+        return Job(self._emulator, request)
 
-    def standing(self) -> dict[str, list[str]]:
-        return {
-            "training job": sorted(self._jobs),
-            "running training job": sorted(name for name, job in self._jobs.items() if not job.finished),
-        }
+    def actions(self) -> dict[str, Action]:
+        return {**super().actions(), "DeleteTrainingJob": self._delete}
 
-    def status(self, name: str) -> str:
-        """TrainingJobStatus."""
-        return self._jobs[name].status
-
-    def billed(self) -> int:
-        """Seconds of all jobs that ran."""
-        return sum(math.ceil(job.billed) for job in self._jobs.values())
-
-    def running(self) -> list[int]:
-        containers = [job.container for job in self._jobs.values() if job.container]
-        return [container.pid for container in containers if container.ended() is None]
-
-    def close(self) -> None:
-        for job in list(self._jobs.values()):
-            job.end()
-
-    def _create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def check(self, request: dict[str, Any]) -> None:
         for missing in ("ResourceConfig", "StoppingCondition"):
             if missing not in request:
                 raise invalid(f"{missing} is required")
@@ -355,52 +333,13 @@ class TrainingJobs:
         algorithm = request["AlgorithmSpecification"]
         if xgboost.IMAGE in algorithm.get("TrainingImage", "") and algorithm.get("MetricDefinitions"):
             raise invalid("You can't override the metric definitions for Amazon SageMaker algorithms.")
-        with self._lock:
-            name = request["TrainingJobName"]
-            if name in self._jobs:
-                raise in_use(
-                    "Training job names must be unique within an AWS account; training job", self._jobs[name].arn
-                )
-            self._jobs[name] = job = Job(self._emulator, request)
-        return {"TrainingJobArn": job.arn}
-
-    def _job(self, request: dict[str, Any]) -> Job:
-        job = self._jobs.get(request["TrainingJobName"])
-        if job is not None and job.hidden is not None:
-            job.hidden.times -= 1
-            if job.hidden.times < 0:
-                job.hidden = None
-            job = None
-        if job is None:
-            raise Refused("ValidationException", "Requested resource not found.")
-        return job
-
-    def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._job(request).describe()
-
-    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._job(request).stop()
-        return {}
 
     def _delete(self, request: dict[str, Any]) -> dict[str, Any]:
-        job = self._job(request)
+        job = self._visible(request)
         if not job.finished:
             raise in_use("A running training job cannot be deleted; it", job.arn)
         del self._jobs[job.name]
         return {}
-
-    def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = [
-            job
-            for job in self._jobs.values()
-            if request.get("NameContains", "") in job.name
-            and request.get("StatusEquals", job.status) == job.status
-            and job.hidden is None
-        ]
-        newest = request.get("SortOrder", "Descending") == "Descending"
-        wanted.sort(key=lambda job: job.name if request.get("SortBy") == "Name" else str(job.created), reverse=newest)
-        rows, more = page(wanted, request)
-        return {"TrainingJobSummaries": [job.summary() for job in rows], **more}
 
 
 def pack(folder: Path) -> bytes:

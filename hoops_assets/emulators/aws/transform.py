@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from hoops_assets.emulators.aws.containers import Container
 from hoops_assets.emulators.aws.endpoints import Server, Sick, tell_log
-from hoops_assets.emulators.aws.errors import Refused, in_use, invalid
-from hoops_assets.emulators.aws.pages import page
+from hoops_assets.emulators.aws.errors import Refused, invalid
+from hoops_assets.emulators.aws.jobs import Jobs
 
 if TYPE_CHECKING:
     from hoops_assets.emulators.aws.server import AwsEmulator
@@ -41,17 +41,35 @@ class Job:
         self.status, self.reason = "InProgress", ""
         self.server: Server | None = None
         self.hidden = emulator.faults.take("not_yet_visible", "CreateTransformJob")
-        self.stop = threading.Event()
+        self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._live, daemon=True)
         self.thread.start()
 
+    @property
+    def finished(self) -> bool:
+        return self.ended is not None
+
+    @property
+    def seconds(self) -> int:
+        return math.ceil((self.ended - self.began).total_seconds()) if self.began and self.ended else 0
+
+    @property
+    def container(self) -> Container | None:
+        return self.server.container if self.server else None
+
+    def stop(self) -> None:
+        if self.finished:
+            raise invalid(f"The request was rejected because the transform job is in status {self.status}.")
+        self.status = "Stopping"
+        self.stopping.set()
+
     def end(self) -> None:
-        self.stop.set()
+        self.stopping.set()
         self.thread.join(20)
 
     def _live(self) -> None:
         slow = self.emulator.faults.take("slow_start", "CreateTransformJob")
-        self.stop.wait(slow.seconds if slow else self.emulator.pace)
+        self.stopping.wait(slow.seconds if slow else self.emulator.pace)
         try:
             if self.emulator.faults.take("capacity_error", "CreateTransformJob"):
                 raise Sick("CapacityError: Unable to provision requested ML compute capacity. Please retry using a different"
@@ -59,7 +77,7 @@ class Job:
             self._run()
             status, reason = "Completed", ""
         except (Sick, ClientError, OSError) as error:
-            status, reason = "Stopped" if self.stop.is_set() else "Failed", str(error)
+            status, reason = "Stopped" if self.stopping.is_set() else "Failed", str(error)
         if self.server is not None:
             self.server.container.end(self.emulator.grace)
             tell_log(self.emulator, LOG_GROUP, f"{self.name}/i-0", self.server.container.printed())
@@ -72,17 +90,17 @@ class Job:
         found = s3.list_objects_v2(Bucket=source.netloc, Prefix=source.path.lstrip("/")).get("Contents", [])
         if not found:
             raise Sick(f"ClientError: No S3 objects found under S3 URL {source.geturl()}")
-        if self.stop.is_set():
+        if self.stopping.is_set():
             raise Sick("stopped")
         self.began = datetime.now(UTC)
         self.server = Server(self.emulator, self.model)
-        self.server.wait(self.stop)
+        self.server.wait(self.stopping)
         headers = {"Content-Type": self.request["TransformInput"].get("ContentType", "application/octet-stream")}
         if "Accept" in self.request["TransformOutput"]:
             headers["Accept"] = self.request["TransformOutput"]["Accept"]
         answers: dict[str, bytes] = {}
         for item in found:
-            if self.stop.is_set():
+            if self.stopping.is_set():
                 raise Sick("stopped")
             body = s3.get_object(Bucket=source.netloc, Key=item["Key"])["Body"].read()
             if len(body) > self.request.get("MaxPayloadInMB", 6) << 20:
@@ -112,86 +130,20 @@ class Job:
         }
         return told | {name: value for name, value in moments.items() if value is not None}
 
-
-class TransformJobs:
-    """All jobs of the account."""
-
-    def __init__(self, emulator: AwsEmulator) -> None:
-        self._emulator = emulator
-        self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
-
-    def actions(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+    def summary(self) -> dict[str, Any]:
         return {
-            "CreateTransformJob": self._create, "DescribeTransformJob": self._describe,
-            "ListTransformJobs": self._list, "StopTransformJob": self._stop,
+            "TransformJobName": self.name, "TransformJobArn": self.arn, "CreationTime": self.created,
+            "TransformJobStatus": self.status,
         }  # fmt: skip
 
-    def standing(self) -> dict[str, list[str]]:
-        return {
-            "transform job": sorted(self._jobs),
-            "running transform job": sorted(name for name, job in self._jobs.items() if job.ended is None),
-        }
 
-    def billed(self) -> int:
-        """Seconds of all jobs that ran."""
-        return sum(
-            math.ceil((job.ended - job.began).total_seconds()) for job in self._jobs.values() if job.began and job.ended
-        )
+class TransformJobs(Jobs[Job]):
+    """All transform jobs of the account."""
 
-    def running(self) -> list[int]:
-        servers = [job.server.container for job in self._jobs.values() if job.server]
-        return [container.pid for container in servers if container.ended() is None]
+    noun = "Transform"
 
-    def close(self) -> None:
-        for job in list(self._jobs.values()):
-            job.end()
+    def begin(self, request: dict[str, Any]) -> Job:
+        return Job(self._emulator, request, self._emulator.endpoints.model(request["ModelName"]))
 
-    def _create(self, request: dict[str, Any]) -> dict[str, Any]:
-        model = self._emulator.endpoints.model(request["ModelName"])
-        with self._lock:
-            name = request["TransformJobName"]
-            if name in self._jobs:
-                raise in_use("Job name must be unique within an AWS account; transform job", self._jobs[name].arn)
-            self._jobs[name] = job = Job(self._emulator, request, model)
-        return {"TransformJobArn": job.arn}
-
-    def _job(self, request: dict[str, Any]) -> Job:
-        job = self._jobs.get(request["TransformJobName"])
-        if job is not None and job.hidden is not None:
-            job.hidden.times -= 1
-            if job.hidden.times < 0:
-                job.hidden = None
-            job = None
-        if job is None:
-            raise Refused("ResourceNotFound", "Requested resource not found.")
-        return job
-
-    def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._job(request).describe()
-
-    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        job = self._job(request)
-        if job.ended is not None:
-            raise invalid(f"The request was rejected because the transform job is in status {job.status}.")
-        job.status = "Stopping"
-        job.stop.set()
-        return {}
-
-    def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = [
-            job
-            for job in self._jobs.values()
-            if request.get("NameContains", "") in job.name
-            and request.get("StatusEquals", job.status) == job.status
-            and job.hidden is None
-        ]
-        rows, more = page(wanted, request)
-        told = [
-            {
-                "TransformJobName": job.name, "TransformJobArn": job.arn, "CreationTime": job.created,
-                "TransformJobStatus": job.status,
-            }
-            for job in rows
-        ]  # fmt: skip
-        return {"TransformJobSummaries": told, **more}
+    def missing(self, name: str) -> Refused:
+        return Refused("ResourceNotFound", "Requested resource not found.")

@@ -71,9 +71,8 @@ class SageMakerMonitoring:
                     self._aws.put(f"{place}/input/{file}", content)
                 self._aws.sagemaker.create_processing_job(**self._request(job, name, self._aws.uri(place)))
         except ServiceError as error:
-            if error.kind == "conflict":  # somebody else was a moment earlier: that is the job
-                return name
-            if error.kind != "timed_out" or self._look(name) is None:
+            # On a conflict somebody else was a moment earlier: that is the job.
+            if error.kind != "conflict" and (error.kind != "timed_out" or self._look(name) is None):
                 clean_up(self._aws, f"{self._aws.uri(place)}/")
                 raise
         self._submitted[name] = time.monotonic()

@@ -85,9 +85,8 @@ class SageMakerTraining:
                     self._aws.put(self._aws.key(job.league, "jobs", name, "input", file), content)
                 self._aws.sagemaker.create_training_job(**self.request(job, name, given, environment))
         except ServiceError as error:
-            if error.kind == "conflict":  # somebody else was a moment earlier: that is the job
-                return name
-            if error.kind != "timed_out" or self._look(name) is None:
+            # On a conflict somebody else was a moment earlier: that is the job.
+            if error.kind != "conflict" and (error.kind != "timed_out" or self._look(name) is None):
                 clean_up(self._aws, given)
                 raise
         self._submitted[name] = (time.monotonic(), environment)
