@@ -88,7 +88,7 @@ def _take_through(settings: Settings, name: str) -> list[Rejected]:
     with status(f"{name}: looking over the data"):
         failing = [state for state in lanes.quality() if not state.passed]
     told = f"not passed: {', '.join(state.check for state in failing)}" if failing else "every check passes"
-    out.print(f"[green]✓[/] {name}: data looked over, {told}; see: hoops quality {name}")
+    out.print(f"[green]✓[/] {name}: data looked over, {told}; see: hoops quality {name}, hoops monitor {name}")
     return lanes.read.rejected
 
 
