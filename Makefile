@@ -11,13 +11,13 @@ SETUP_DEV := $(VENV)/.installed-dev
 up: $(SETUP) ## install, take the embedded leagues through the whole graph, serve the Dagster UI
 	$(BIN)/hoops up
 
-test: $(SETUP_DEV) lint ## everything that is not marked slow
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+test: $(SETUP_DEV) ## everything that is not marked slow
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(SETUP_DEV) ## chaos, soak, flood and other long suites
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
-lint: $(SETUP_DEV)
+lint: $(SETUP_DEV) ## style, types, and which module may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

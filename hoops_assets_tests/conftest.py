@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,13 +91,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))
 
 
+FIGURE = "figure"
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Says something measured; the lines of all tests stand at the end of a run, whichever worker found them."""
+    return partial(record_property, FIGURE)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many faults the tests of chaos have struck, and what was lost by them."""
+    """What the tests have measured; how many faults those of chaos have struck, and what was lost by them."""
     from hoops_assets_tests.chaos import tally
 
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    if lines := tally.summary(report for report in reports if report.when == "call"):
-        terminalreporter.section("chaos: faults and losses")
+    ended = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    reports = [report for report in ended if report.when == "call"]
+    figures = [str(told) for report in reports for name, told in report.user_properties if name == FIGURE]
+    for title, lines in (("figures", figures), ("chaos: faults and losses", tally.summary(reports))):
+        if lines:
+            terminalreporter.section(title)
         for line in lines:
             terminalreporter.write_line(line)
 

@@ -61,14 +61,17 @@ def assert_nothing_lost(home: Path, asking: Asking) -> None:
     assert max(rows.values()) == max(asking.answered.values())  # also of answers that nobody received
 
 
-@pytest.mark.parametrize("kills", [pytest.param(1), pytest.param(8, marks=pytest.mark.slow)])
+KILLS = 8
+
+
+@pytest.mark.slow
 def test_a_server_killed_under_load_serves_the_same_again_and_has_lost_no_answer(
-    homes: Homes, tally: Tally, tmp_path: Path, kills: int
+    homes: Homes, tally: Tally, tmp_path: Path
 ) -> None:
     home = shutil.copytree(homes.after("canary"), tmp_path / "home")
     traffic = homes.state("canary").traffic
     with Asking(home, small.NAME) as asking:
-        for number in range(kills):
+        for number in range(KILLS):
             with prediction_server(home) as server:
                 asking.more(10 * (1 + number % 4))
                 assert serves(home) == traffic

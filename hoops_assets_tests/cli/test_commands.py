@@ -353,6 +353,7 @@ def test_rows_that_go_bad_later_are_left_out_and_the_status_says_so(hoops: Hoops
         path.write_text(good)
 
 
+@pytest.mark.slow
 def test_a_damaged_table_inside_a_run_is_one_message(hoops: Hoops, trained: Said) -> None:
     log = hoops.home / "tables" / "tiny" / "results" / "_delta_log" / "00000000000000000000.json"
     sound = log.read_text()

@@ -118,6 +118,7 @@ def test_a_mirror_that_does_not_answer_is_reported_and_stops_nothing(
     assert mirror_of(folder).repair(registry, "sim").added == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_killed_repair_is_completed_by_the_next(tmp_path: Path, empty: Path, trained: Trained) -> None:
     folders = {point: tmp_path / point for point in ("mirror.before_version", "mirror.after_version")}
     for folder in folders.values():

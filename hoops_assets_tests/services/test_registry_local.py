@@ -86,6 +86,7 @@ def register_in(folder: Path) -> None:
         LocalRegistry(folder / "registry").register(trained)
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_whole_versions_only_and_the_next_registration_goes_on(tmp_path: Path, trained: Trained) -> None:
     versions = {
         "file.before_rename": 0,

@@ -4,7 +4,6 @@ nothing is lost, the days around today do not wait, and memory stays bounded. Th
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +23,7 @@ from hoops_assets.sources.leagues import get_league
 from hoops_assets.sources.simulated import SimulatedGames, SimulatedPosts
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.post_buffer import read_metrics
+from hoops_assets_tests.conftest import Tell
 from hoops_assets_tests.soak.platform import Platform, platform
 from hoops_assets_tests.soak.world import TEAMS
 
@@ -114,7 +114,7 @@ def at_rest(instance: dg.DagsterInstance) -> bool:
 
 
 def test_a_flood_of_late_days_and_posts_is_taken_in_without_loss_and_today_does_not_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
     home = tmp_path / "home"
     monkeypatch.setenv("HOOPS_HOME", str(home))
@@ -143,15 +143,13 @@ def test_a_flood_of_late_days_and_posts_is_taken_in_without_loss_and_today_does_
                 watched.look(instance, runs)
                 looked += 1
                 time.sleep(0.5)
-        judge_queue(instance, watched, late)
-    judge_posts(home)
-    sys.stdout.write(
-        f"{watched}, seen {looked} times; { ({name: len(days) for name, days in late.items()}) } late days\n"
-    )
+        judge_queue(instance, watched, late, tell)
+    judge_posts(home, tell)
+    tell(f"{watched}, seen {looked} times; late days: { ({name: len(days) for name, days in late.items()}) }")
     assert watched.mib < MAX_MIB
 
 
-def judge_queue(instance: dg.DagsterInstance, watched: Watched, late: dict[str, list[date]]) -> None:
+def judge_queue(instance: dg.DagsterInstance, watched: Watched, late: dict[str, list[date]], tell: Tell) -> None:
     records = [one for one in instance.get_run_records() if one.dagster_run.tags.get(GAME_DAYS_TAG)]
     assert {one.dagster_run.status for one in records} == {dg.DagsterRunStatus.SUCCESS}
     assert max(watched.deepest.values()) <= MAX_QUEUED_A_LEAGUE, watched
@@ -170,10 +168,10 @@ def judge_queue(instance: dg.DagsterInstance, watched: Watched, late: dict[str, 
         overtaken = [other for other in of_late_days if created < (other.start_time or 0) < one.start_time]
         assert len(overtaken) <= 1, "late days were taken before the daily run"
         waited.append(round(one.start_time - created))
-    sys.stdout.write(f"\n{len(of_late_days)} runs over late days; daily runs waited {waited} s\n")
+    tell(f"{len(of_late_days)} runs over late days; daily runs waited {waited} s")
 
 
-def judge_posts(home: Path) -> None:
+def judge_posts(home: Path, tell: Tell) -> None:
     """Every post that was offered stands in the table, or is counted with its weight."""
     store, offered, weight = DeltaStore(settings_of(home).tables_root), 0, 0.0
     for league in LEAGUES:
@@ -192,4 +190,4 @@ def judge_posts(home: Path) -> None:
             assert set(came["post_id"]) == set(posts["post_id"])
             assert posts["weight"].sum() == len(came)
     assert weight > 1_000_000
-    sys.stdout.write(f"{weight:,.0f} posts stand in the tables, offered {offered:,} times\n")
+    tell(f"{weight:,.0f} posts stand in the tables, offered {offered:,} times")

@@ -4,7 +4,6 @@ nothing grows without bound, and tidying keeps what a registered model rests on.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -20,6 +19,7 @@ from hoops_assets.services.registry.local import LocalRegistry
 from hoops_assets.store.delta import DeltaStore
 from hoops_assets.store.record import Record
 from hoops_assets.workloads.serve.client import running_server
+from hoops_assets_tests.conftest import Tell
 from hoops_assets_tests.soak.growth import Size, size_of, slope
 from hoops_assets_tests.soak.platform import ROLES, Platform, platform, wait
 from hoops_assets_tests.soak.world import KEY_VARIABLE, NAME, World, world
@@ -164,31 +164,31 @@ def recorded(made: World) -> list[str]:
     return [row["request_id"] for row in Record(made.settings().record).rows("served_predictions")]
 
 
-def tell(seen: Soaked) -> tuple[float, float]:
-    """Bytes and rows that a game day added to the Dagster instance; printed with the slopes of memory."""
+def grown(seen: Soaked, tell: Tell) -> tuple[float, float]:
+    """Bytes and rows that a game day added to the Dagster instance; told with the slopes of memory."""
     days = len(seen.days)
     bytes_a_day = (seen.sizes[-1].bytes - seen.sizes[0].bytes) / days
     rows_a_day = (seen.sizes[-1].all_rows - seen.sizes[0].all_rows) / days
-    sys.stdout.write(
-        f"\n{days} game days, {seen.restarts} restarts; a game day adds {bytes_a_day / 1024:.0f} KiB, {rows_a_day:.0f} rows\n"
+    tell(
+        f"{days} game days, {seen.restarts} restarts: a game day adds {bytes_a_day / 1024:.0f} KiB and {rows_a_day:.0f} rows"
     )
     for role, values in seen.memory.items():
         late = values[int(len(values) * WARM_UP) :]
         grows = f"; {slope(late):+.2f} MiB a step after the warm-up" if len(late) > 1 else ""
-        sys.stdout.write(f"{role:>18}: {values[0]:.0f} to {values[-1]:.0f} MiB{grows}\n")
+        tell(f"{role}: {values[0]:.0f} to {values[-1]:.0f} MiB{grows}")
     return bytes_a_day, rows_a_day
 
 
 @pytest.mark.timeout(600)
 def test_five_game_days_with_the_daemons_running_and_a_killed_daemon_and_a_failing_provider(
-    tmp_path: Path, key: None
+    tmp_path: Path, key: None, tell: Tell
 ) -> None:
     with world(tmp_path / "home", BEGIN) as made:
         prepare(made)
         with platform(made.home) as runs:
             seen = soak(made, runs, [2, 3], {0: "500", 1: "daemon"})
             judge(made, seen)
-        bytes_a_day, rows_a_day = tell(seen)
+        bytes_a_day, rows_a_day = grown(seen, tell)
         assert seen.restarts == 1
         assert made.refused[500] == 3
         assert bytes_a_day < LOG_A_DAY[0] and rows_a_day < LOG_A_DAY[1]
@@ -201,7 +201,7 @@ FAULTS = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_fifty_game_days_with_faults_leave_nothing_out_and_nothing_grows(tmp_path: Path, key: None) -> None:
+def test_fifty_game_days_with_faults_leave_nothing_out_and_nothing_grows(tmp_path: Path, key: None, tell: Tell) -> None:
     steps = [*[1] * 10, *[2] * 20]
     assert sum(steps) == 50
     with world(tmp_path / "home", BEGIN) as made:
@@ -212,13 +212,13 @@ def test_fifty_game_days_with_faults_leave_nothing_out_and_nothing_grows(tmp_pat
         with platform(made.home) as runs:
             seen = soak(made, runs, steps, FAULTS)
             judge(made, seen)
-            bytes_a_day, rows_a_day = tell(seen)
+            bytes_a_day, rows_a_day = grown(seen, tell)
             # A newer training set, so that the oldest is no longer the table's present.
             Lanes(made.settings(), NAME).train()
             before = size_of(made.home)
             done = tidy(made.settings(), [NAME], timedelta(0))
             after = size_of(made.home)
-        sys.stdout.write(f"{done}; {before.bytes / 2**20:.1f} to {after.bytes / 2**20:.1f} MiB of events and runs\n")
+        tell(f"tidied: {done}; {before.bytes / 2**20:.1f} to {after.bytes / 2**20:.1f} MiB of events and runs")
         assert seen.restarts == 2
         assert min(made.refused[status] for status in (429, 500, 503)) >= 3
         assert bytes_a_day < LOG_A_DAY[0] and rows_a_day < LOG_A_DAY[1]

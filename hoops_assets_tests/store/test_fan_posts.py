@@ -221,6 +221,7 @@ def take_in_three(folder: Path) -> None:
     Home(folder, mark=40).take(*(many(first, first + 40) for first in (0, 40, 80)))
 
 
+@pytest.mark.slow
 def test_a_kill_anywhere_loses_no_post_and_stores_none_twice(tmp_path: Path) -> None:
     points = [
         *(f"buffer.{where}_commit:{number}" for where in ("before", "after") for number in (2, 3, 4)),
